@@ -1,0 +1,59 @@
+/*
+ * crew/barrier.h - a number of parties meet, phase after phase
+ *
+ *     struct crew_barrier *b = ...;              // shared
+ *     crew_barrier_init(b, 4);
+ *     ...
+ *     unsigned index;
+ *     r = crew_barrier_wait(b, &index, deadline); // in each of the 4, as often as they like
+ *
+ * All zero bytes is a barrier without parties: wait returns -EINVAL.
+ *
+ * Death. A thread becomes a party with its first wait. A party that dies, or ends while
+ * others wait for it, breaks the barrier: they all get -ECANCELED, and so does every
+ * later wait until crew_barrier_reset. A time-out and crew_barrier_abort break
+ * it too. Nobody waits for the dead.
+ */
+#ifndef CREW_BARRIER_H
+#define CREW_BARRIER_H
+
+#include <crew/base.h>
+
+CREW_BEGIN
+
+struct crew_barrier {
+	uint32_t guard_;   /* lane inside a section on this barrier */
+	uint32_t parties_; /* constant after init */
+	uint32_t arrived_; /* in this phase; changed inside the section */
+	uint32_t phase_;   /* changes when a phase ends or the barrier breaks: what waiters sleep on */
+	uint32_t broken_;  /* 0, or 1 + the phase that broke */
+	uint32_t spare_[3];
+};
+static_assert(sizeof(struct crew_barrier) == 32, "shared-memory format");
+
+/* Make a barrier for `parties` parties. Nobody may be waiting. */
+CREW_API void crew_barrier_init(struct crew_barrier *barrier, uint32_t parties);
+
+/*
+ * Wait until all parties have arrived. index (may be NULL) gets 0 ... parties - 1, in
+ * order of arrival; exactly one gets 0.
+ *
+ * Errors  -ECANCELED  the barrier is broken.    -ETIMEDOUT  the deadline passed: now it is broken.
+ *         -EINVAL     no parties.               -ENOLCK  -ENOTCONN  -EAGAIN
+ */
+CREW_API CREW_CHECKED int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time deadline);
+
+/* Break the barrier for everyone who waits or will wait. */
+CREW_API CREW_CHECKED int crew_barrier_abort(struct crew_barrier *barrier);
+
+/* Make a broken barrier whole, with no party arrived; whoever waits gets -ECANCELED. */
+CREW_API CREW_CHECKED int crew_barrier_reset(struct crew_barrier *barrier);
+
+/* Stop being a party, so that the calling thread's end breaks nothing. */
+CREW_API CREW_CHECKED int crew_barrier_leave(struct crew_barrier *barrier);
+
+CREW_API uint32_t crew_barrier_waiting(const struct crew_barrier *barrier);
+CREW_API bool crew_barrier_is_broken(const struct crew_barrier *barrier);
+
+CREW_END
+#endif

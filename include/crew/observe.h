@@ -1,0 +1,30 @@
+/*
+ * crew/observe.h - look at a live family, change nothing
+ */
+#ifndef CREW_OBSERVE_H
+#define CREW_OBSERVE_H
+
+#include <stdio.h>
+#include <crew/memory.h>
+#include <crew/process.h>
+
+CREW_BEGIN
+
+/* Figures of the family at one moment; each is exact, together they are approximate. */
+struct crew_observation {
+	unsigned processes;       /* living members, helpers included */
+	unsigned lanes;           /* threads that have used shared objects and live */
+	unsigned locks_held;      /* by all of them */
+	unsigned sleepers;        /* threads asleep on a shared object */
+	uint64_t deaths;          /* lanes found dead and repaired, since crew_init */
+	uint64_t healed_by_slice; /* sleeps that only a time slice ended: 0 unless a wake-up was lost */
+	struct crew_memory_stats memory;
+};
+
+CREW_API CREW_CHECKED int crew_observe(struct crew_observation *ret);
+
+/* The same for people: a line per process with its threads, what they hold and wait for, then memory. */
+CREW_API CREW_CHECKED int crew_observe_print(FILE *stream);
+
+CREW_END
+#endif

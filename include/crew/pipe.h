@@ -1,0 +1,81 @@
+/*
+ * crew/pipe.h - two ends, messages both ways
+ *
+ * A message sent at one end is received at the other, whole, in order. All zero bytes is
+ * a fresh pipe. An end belongs to the process that first uses it, or that it was
+ * given to; any thread of that process may use it.
+ *
+ *     struct crew_pipe *p;                                  // shared
+ *     crew_process_start(&child, ...);                      // will use CREW_END_B
+ *     crew_pipe_give(p, CREW_END_B, child);
+ *     crew_pipe_send(p, CREW_END_A, "hello", 5, deadline);
+ *
+ * Death. When the process at an end is gone (or has closed it), the other end receives
+ * what was sent before, then CREW_END_OF_DATA; its sends return -EPIPE. A message
+ * whose sender died inside send is there whole or not at all.
+ */
+#ifndef CREW_PIPE_H
+#define CREW_PIPE_H
+
+#include <crew/error.h>
+#include <crew/process.h>
+
+CREW_BEGIN
+
+enum crew_pipe_end { CREW_END_A, CREW_END_B };
+
+/* Messages on their way to one end: a list of blocks in the heap. */
+struct crew_way_ {
+	uint64_t first, last; /* oldest and newest message; 0: none */
+	uint64_t bytes;       /* in all of them */
+	uint32_t count;
+	uint32_t bell;        /* changes with every message put or taken, and at the end */
+};
+
+struct crew_pipe {
+	uint32_t guard_;        /* lane inside a section on this pipe */
+	uint32_t limit_kib_;    /* bytes that may wait in one direction, in KiB; 0: 1024 */
+	uint32_t owner_[2];     /* process at each end; 0: nobody yet */
+	uint32_t closed_[2];    /* 1: that end was closed */
+	uint64_t spare_;
+	struct crew_way_ way_[2]; /* [e]: messages on their way to end e */
+};
+static_assert(sizeof(struct crew_pipe) == 96, "shared-memory format");
+
+/*
+ * Send `size` bytes, 0 and more, as one message. Sleeps while more than the limit
+ * (1 MiB) waits to be received; one message of any size always fits into an empty pipe.
+ *
+ * Errors  -ETIMEDOUT  nothing was sent.      -EPIPE  the other end is gone.
+ *         -EPERM      this end belongs to another process.
+ *         -ENOMEM  -ENOTCONN  -EAGAIN
+ */
+CREW_API CREW_CHECKED int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_end end,
+		const void *data, size_t size, crew_time deadline);
+
+/*
+ * Receive one message of up to `capacity` bytes. ret_size (may be NULL) gets its size.
+ *
+ * Returns  0, or CREW_END_OF_DATA when the other end is gone and all was received.
+ * Errors   -ETIMEDOUT  none came.
+ *          -EMSGSIZE   it is larger: *ret_size tells how large, and it stays.
+ *          -EPERM  -ENOTCONN  -EAGAIN
+ */
+CREW_API CREW_CHECKED int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pipe_end end,
+		void *data, size_t capacity, size_t *ret_size, crew_time deadline);
+
+/* Wait until receive would not sleep: 0 for a message or the end, else -ETIMEDOUT. Takes nothing. */
+CREW_API CREW_CHECKED int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time deadline);
+
+/* Hand an end to a process just started, so that its death is noticed even if it never used the end. */
+CREW_API CREW_CHECKED int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end,
+		const struct crew_process *process);
+
+/* Close an end that the calling process has, or that nobody has. Twice is fine. */
+CREW_API CREW_CHECKED int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end);
+
+/* Free what is still inside and make it a fresh pipe. Nobody else may be using it. */
+CREW_API void crew_pipe_fini(struct crew_pipe *pipe);
+
+CREW_END
+#endif
