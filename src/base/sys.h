@@ -1,0 +1,75 @@
+/*
+ * sys.h - the system calls that can fail, behind one table, so that tests can make them fail
+ *
+ * Each wrapper returns what the call returns, or a negative errno; it repeats the call
+ * on EINTR where that is right. crew__fault_set (or CREW_FAULT=call:nth:errno in the environment)
+ * makes the nth use of a call fail, in this process and those forked from it later.
+ */
+#ifndef CREW_BASE_SYS_H
+#define CREW_BASE_SYS_H
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <crew/base.h>
+#include <crew/error.h>
+
+/* One list of the calls: their names for CREW_FAULT. */
+#define CREW__CALLS(X) \
+	X(memfd_create) X(ftruncate) X(fallocate) X(mmap) X(fork) X(pidfd_open) X(pipe2) X(socketpair) \
+	X(sendmsg) X(recvmsg) X(poll) X(open) X(futex_wait) X(futex_wake) X(waitid) X(setrlimit) X(dup) \
+	X(pthread_create)
+
+enum crew__call {
+#define X(name) CREW__CALL_##name,
+	CREW__CALLS(X)
+#undef X
+	CREW__CALL_COUNT
+};
+
+/* The nth next use (1: the very next) of `call` fails with `error` (positive errno); `times` uses in a row; nth 0: never. */
+void crew__fault_set(enum crew__call call, unsigned nth, int error, unsigned times);
+
+/* From "fork:1:EAGAIN,mmap:3:ENOMEM". Returns 0 or -EINVAL. */
+int crew__fault_parse(const char *text);
+
+/* 0, or the negative errno with which this use of the call shall fail. */
+int crew__fault(enum crew__call call);
+
+int crew__memfd_create(const char *name, unsigned flags);
+int crew__ftruncate(int fd, off_t size);
+int crew__fallocate(int fd, int mode, off_t offset, off_t size);
+int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret);
+pid_t crew__fork(void);
+int crew__pidfd_open(pid_t pid);
+int crew__pidfd_signal(int pidfd, int signal);
+int crew__pipe2(int ret[2], int flags);
+int crew__socketpair(int type, int ret[2]); /* AF_UNIX, close-on-exec */
+ssize_t crew__sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t crew__recvmsg(int fd, struct msghdr *message, int flags);
+int crew__poll(struct pollfd *fds, nfds_t count, crew_time deadline); /* as poll(2); 0 at the deadline */
+int crew__open(const char *path, int flags, mode_t mode);
+int crew__setrlimit(int resource, const struct rlimit *limit);
+/* waitid(2) with resource usage; 0, or a negative errno. ret->si_pid is 0 with WNOHANG and nothing to report. */
+int crew__waitid(idtype_t type, id_t id, siginfo_t *ret, int options, struct rusage *usage);
+
+/* Sleep while *word is `expected`, until the deadline. 0 (woken, or it differs, or a signal), -ETIMEDOUT. Words are shared between processes. */
+int crew__futex_wait(const uint32_t *word, uint32_t expected, crew_time deadline);
+/* Wake up to `count` sleepers. */
+void crew__futex_wake(uint32_t *word, uint32_t count);
+/* Sleep while every words[i] is expected[i] (up to 127). As futex_wait; -ENOSYS where the kernel lacks futex_waitv. */
+int crew__futex_wait_any(const uint32_t *const *words, const uint32_t *expected, unsigned count, crew_time deadline);
+
+/* Print one line "crew: ..." on stderr with write(2) and abort. For misuse that cannot be returned. */
+void crew__panic(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* One turn of a spin loop; false once `turn` has reached the limit (0 on a single CPU). */
+bool crew__spin(unsigned turn);
+
+/* Open the shape of options structs of an older or newer caller: copies what both know; -EINVAL if the unknown tail is not zero. */
+int crew__options(void *ret, size_t size, const void *options, size_t options_size);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * lane.h - a lane: one thread's presence in the family, and the repair of the dead
+ *
+ * Every thread that uses a shared object has a lane. Its mutex `alive` is robust and process-shared; the
+ * thread locks it when it joins and never unlocks it. When the thread ends, in
+ * any way, the kernel marks the mutex; anybody can find out with one trylock, and the
+ * trylock that answers EOWNERDEAD elects the one who repairs (the sweep). If that one
+ * dies too, the next trylock elects again. All steps of a sweep may be repeated.
+ *
+ * Writers  alive            its thread once; then whoever sweeps
+ *          state, gen       its thread at join and leave; the sweeper, holding alive
+ *          all else         its thread; after its death the sweeper, holding alive
+ */
+#ifndef CREW_REGION_LANE_H
+#define CREW_REGION_LANE_H
+
+#include <pthread.h>
+#include <crew/base.h>
+#include "region/region.h"
+
+enum crew__lane_state { CREW__LANE_FREE, CREW__LANE_LIVE, CREW__LANE_LEFT /* its thread ended in good order */ };
+
+/* Something a lane holds: its offset, and in the top byte what it is. */
+enum crew__hold {
+	CREW__HOLD_NONE,
+	CREW__HOLD_LOCK,   /* an owner-tagged word of a lock; may not be ours yet or any more: the word decides */
+	CREW__HOLD_GUARD,  /* the same, of a section: rolled back, so never "not repaired" */
+	CREW__HOLD_READ,   /* an rwlock, for reading */
+	CREW__HOLD_PERMIT, /* `count` permits of a semaphore */
+	CREW__HOLD_PARTY   /* party of a barrier */
+};
+#define CREW__HOLDS 64
+#define CREW__UNDO 48
+
+struct crew__undo { uint64_t where; /* offset, top byte: size 4 or 8 */ uint64_t old; };
+
+struct crew__lane {
+	pthread_mutex_t alive;
+	uint32_t state;
+	uint32_t generation;
+	uint32_t process;     /* id of its process */
+	uint32_t tid;
+	uint64_t bell;        /* offset of a futex word that this thread has changed or is about to: owed a wake-up if it dies */
+	uint64_t asleep_on;   /* offset of the futex word it sleeps on */
+	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
+	uint64_t leases;      /* first message leased by this lane (channel) */
+	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
+	uint64_t spare[3];
+	uint32_t undo_count;  /* entries of undo[] that are in force */
+	uint32_t depth;       /* 1: inside a section */
+	struct crew__undo undo[CREW__UNDO];
+	uint64_t hold[CREW__HOLDS];
+	uint32_t hold_count[CREW__HOLDS];
+};
+
+/* This thread's lane, joining if it has none. 0; -ENOTCONN: no member; -EAGAIN: all lanes in use. */
+int crew__lane_self(struct crew__lane **ret);
+
+/* The id of a lane: what owner-tagged words hold. */
+uint32_t crew__lane_id(const struct crew__lane *lane);
+struct crew__lane *crew__lane_at(uint32_t number);
+
+/* Leave in good order: called at thread exit, and at process end for the main thread. */
+void crew__lane_leave(void);
+
+/*
+ * Is the thread behind this id gone? If so it has been swept when this returns true: words
+ * that named it are released. False: it lives, or somebody is sweeping it right now.
+ */
+bool crew__lane_reap(uint32_t id);
+
+/* Reap whatever is dead among all lanes; those of one process (id), which is known to have ended. */
+void crew__lane_reap_all(void);
+void crew__lane_reap_process(uint32_t process);
+
+/* An upper layer's part of a sweep: repair what `dead` left in that layer. `clean`: it left in good order. May be repeated. */
+typedef void crew__sweep_fn(struct crew__lane *dead, uint32_t id, bool clean);
+void crew__sweep_register(crew__sweep_fn *sweep); /* in crew_init, in the order of the layers */
+
+/* Record and forget something held. hold_add: -ENOLCK when the lane is full; hold_find: index or -1. */
+int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object);
+int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object);
+void crew__hold_drop(struct crew__lane *lane, int index);
+enum crew__hold crew__hold_kind(uint64_t hold);
+void *crew__hold_object(uint64_t hold);
+
+#endif

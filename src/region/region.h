@@ -1,0 +1,126 @@
+/*
+ * region.h - the family's shared memory, and who is in it
+ *
+ * One sparse memfd, mapped once at an address that the kernel chose and inherited
+ * by fork, so a pointer into it is good in every member. Its front:
+ *
+ *     region | slots (processes) | lanes (threads) | roots of upper layers | heap
+ *
+ * Offsets (uint64_t, from the start of the region, 0 = none) and pointers are both fine
+ * in a region; offsets are what upper layers link with.
+ */
+#ifndef CREW_REGION_REGION_H
+#define CREW_REGION_REGION_H
+
+#include <sys/types.h>
+#include <crew/base.h>
+#include <crew/process.h>
+
+#define CREW__PAGE UINT64_C(4096)
+#define CREW__SLOTS 16385u /* processes; number 0 is nobody */
+#define CREW__LANES 16385u /* threads; number 0 is nobody */
+
+/*
+ * An id names one life of a number, 30 bits:
+ * number in bits 0-14, generation in bits 15-29. 0 is nobody. The generation changes when
+ * the number is given to somebody else, so an id names one life and is never reused soon.
+ */
+static inline uint32_t crew__id(uint32_t number, uint32_t generation)
+{
+	return number | (generation & 0x7fffu) << 15;
+}
+static inline uint32_t crew__number(uint32_t id) { return id & 0x7fffu; }
+
+enum crew__slot_state {
+	CREW__SLOT_FREE,     /* nobody */
+	CREW__SLOT_STARTING, /* claimed by whoever starts a process; no process yet, or one in setup */
+	CREW__SLOT_RUNNING,  /* pid is valid until ENDED */
+	CREW__SLOT_ENDED     /* status is valid; stays until the starter closes its handle, or is gone */
+};
+
+/*
+ * A process of the family. Writers: the starter while STARTING (but pid, state -> RUNNING: the
+ * child itself); the reaper (whoever waitid()s it) at the end, status first, state ENDED last;
+ * the starter again, ENDED -> FREE. `state` is a futex: joiners sleep on it.
+ */
+struct crew__slot {
+	uint32_t state;
+	uint32_t generation;  /* of this number; changed when it becomes FREE */
+	uint32_t parent;      /* id of the member that started it */
+	pid_t pid;
+	uint32_t helper;      /* 1: keeper or zygote */
+	uint32_t detached;
+	uint32_t attempt;     /* of STARTING; a child born for an older attempt leaves */
+	int32_t error;        /* negative errno of the setup step that failed */
+	int32_t ended_code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0: unknown */
+	int32_t ended_status; /* exit code or signal */
+	uint64_t start_time;  /* field 22 of /proc/PID/stat: tells a reused pid apart */
+	uint64_t user_ns, system_ns, max_rss;
+	uint64_t record;      /* offset of the start record, owned by the starter */
+	char name[32];
+	uint64_t spare[4];
+};
+
+struct crew__region {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t founder;       /* process id of who called crew_init */
+	uint64_t bytes;         /* of the whole region */
+	uint64_t memory_cap;    /* bytes the heap may commit */
+	uint64_t slots, lanes;  /* offsets of the tables */
+	uint64_t heap;          /* offset of the heap: from here to the end it belongs to the layer memory */
+	uint32_t slots_high;    /* numbers below this may be in use; grows only */
+	uint32_t lanes_high;
+	uint64_t deaths;        /* lanes found dead and repaired */
+	uint64_t healed;        /* see crew_observation.healed_by_slice */
+	uint64_t root[8];       /* offsets: one for each upper layer, written by its init in the founder */
+};
+
+/* This process's view. Written by crew__region_create and after fork; read by all layers. */
+struct crew__family {
+	struct crew__region *region; /* NULL: no family */
+	int memfd;                   /* for fallocate */
+	uint32_t self;               /* id of this process; 0: no member */
+	bool founder;
+};
+extern struct crew__family crew__family;
+
+/* Create the region and make this process its founder (slot 1). Errors as crew_init. */
+int crew__region_create(uint64_t bytes, uint64_t memory_cap);
+
+/* Unmap the heap and forget the family. The tables stay mapped until the process ends: a robust list leads through the lanes. */
+void crew__region_forget(void);
+
+static inline void *crew__at(uint64_t offset)
+{
+	return (char *)crew__family.region + offset;
+}
+static inline uint64_t crew__offset(const void *pointer)
+{
+	return (uint64_t)((const char *)pointer - (const char *)crew__family.region);
+}
+bool crew__in_region(const void *pointer, size_t size);
+
+/* Claim a free slot: state STARTING, all else zero. Returns its id, or 0 when none is left. */
+uint32_t crew__slot_claim(void);
+
+/* The slot of a living or ended process by id; NULL if that life is over (generation gone). */
+struct crew__slot *crew__slot_get(uint32_t id);
+struct crew__slot *crew__slot_at(uint32_t number);
+
+/* STARTING or ENDED -> FREE, generation + 1. */
+void crew__slot_release(uint32_t id);
+
+/* In a process just forked: become the member `id` (0: none). Forgets the parent's lane. */
+void crew__become(uint32_t id);
+
+/* Whether that process is still there: RUNNING or STARTING. */
+bool crew__process_lives(uint32_t id);
+
+/*
+ * What must happen in a child forked by anybody (crew or the program): registered once, run
+ * from pthread_atfork in the child, in order of registration.
+ */
+void crew__at_fork(void (*child)(void));
+
+#endif
