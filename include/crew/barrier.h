@@ -25,9 +25,11 @@ struct crew_barrier {
 	uint32_t guard_;   /* lane inside a section on this barrier */
 	uint32_t parties_; /* constant after init */
 	uint32_t arrived_; /* in this phase; changed inside the section */
-	uint32_t phase_;   /* changes when a phase ends or the barrier breaks: what waiters sleep on */
-	uint32_t broken_;  /* 0, or 1 + the phase that broke */
-	uint32_t spare_[3];
+	uint32_t bell_;    /* rings when a phase ends or breaks: what waiters sleep on */
+	uint32_t phase_;   /* phases that have ended or broken so far */
+	uint32_t break_;   /* 1 + the last phase that broke; 0: none has */
+	uint32_t broken_;  /* 1: no phase can start until reset */
+	uint32_t spare_;
 };
 static_assert(sizeof(struct crew_barrier) == 32, "shared-memory format");
 

@@ -77,6 +77,9 @@ void crew__lane_reap_process(uint32_t process);
 typedef void crew__sweep_fn(struct crew__lane *dead, uint32_t id, bool clean);
 void crew__sweep_register(crew__sweep_fn *sweep); /* in crew_init, in the order of the layers */
 
+/* Play a lane's undo log backwards and empty it: by its thread, or by who sweeps it. */
+void crew__roll_back(struct crew__lane *lane);
+
 /* Record and forget something held. hold_add: -ENOLCK when the lane is full; hold_find: index or -1. */
 int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object);
 int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object);

@@ -46,7 +46,7 @@ enum crew__slot_state {
 struct crew__slot {
 	uint32_t state;
 	uint32_t generation;  /* of this number; changed when it becomes FREE */
-	uint32_t parent;      /* id of the member that started it */
+	uint32_t parent;      /* id of the member that started it: the claim. 0: free. The founder's is its own */
 	pid_t pid;
 	uint32_t helper;      /* 1: keeper or zygote */
 	uint32_t detached;
@@ -101,15 +101,20 @@ static inline uint64_t crew__offset(const void *pointer)
 }
 bool crew__in_region(const void *pointer, size_t size);
 
-/* Claim a free slot: state STARTING, all else zero. Returns its id, or 0 when none is left. */
-uint32_t crew__slot_claim(void);
+/* Claim a free slot for a child of `parent`: state STARTING, all else zero. Returns its id, or 0 when none is left. */
+uint32_t crew__slot_claim(uint32_t parent);
 
 /* The slot of a living or ended process by id; NULL if that life is over (generation gone). */
 struct crew__slot *crew__slot_get(uint32_t id);
 struct crew__slot *crew__slot_at(uint32_t number);
 
-/* STARTING or ENDED -> FREE, generation + 1. */
+/*
+ * STARTING or ENDED -> FREE, generation + 1, parent 0 last. If the releaser, or a parent, dies, whoever reaps that
+ * process calls crew__slots_abandon: slots of its children that are not RUNNING are released; a RUNNING
+ * one is released by who reaps it, because its parent lives no more.
+ */
 void crew__slot_release(uint32_t id);
+void crew__slots_abandon(uint32_t dead_parent);
 
 /* In a process just forked: become the member `id` (0: none). Forgets the parent's lane. */
 void crew__become(uint32_t id);

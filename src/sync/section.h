@@ -16,7 +16,8 @@
  * nest, and nothing inside sleeps. Also lane fields may be set, so that "it is in the queue" and
  * "it is no longer mine" are one step.
  *
- * Commit is the store undo_count = 0; death before it undoes all, after it nothing.
+ * Commit is the store undo_count = 0; death before it undoes all, after it nothing. Whoever reads such words outside a
+ * section may see what will be undone: good for a hint, not for a decision.
  */
 #ifndef CREW_SYNC_SECTION_H
 #define CREW_SYNC_SECTION_H
@@ -48,9 +49,20 @@ void crew__word_release(struct crew__lane *lane, uint32_t *word, enum crew__hold
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline);
 
 /*
- * Change a futex word that others sleep on and wake up to `count` of them. If the thread dies in
- * between, the sweep wakes all.   bell: set *word + 1.
+ * Bells: words that change when there is news, for those who sleep until then. Bit 0 says "somebody may sleep"
+ * and spares the system call when nobody does; it may stay set, never missing. The rest counts.
+ *
+ *     seen = crew__bell_look(&q->filled_);
+ *     if (there is nothing)                                   // look after looking at the bell
+ *         r = crew__bell_wait(lane, &q->filled_, seen, deadline);   // 0: look again; -ETIMEDOUT
+ *
+ * crew__ring changes the bell and wakes up to `count` sleepers; if the thread dies in between, the sweep wakes all.
+ * crew__bell_arm makes sure that the next ring wakes (for crew__futex_wait_any): returns the value to
+ * expect, or `seen` + 2 or so (which makes the wait return at once) when the bell has rung since.
  */
-void crew__ring(struct crew__lane *lane, uint32_t *word, uint32_t count);
+uint32_t crew__bell_look(const uint32_t *bell);
+uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen);
+int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
+void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);
 
 #endif

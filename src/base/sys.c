@@ -1,0 +1,139 @@
+/* sys.c - the system calls behind crew's table of faults; see sys.h */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/sys.h"
+
+/* What every wrapper does: an injected fault, or the call, errno turned into the result. */
+#define CALL(name, type, expression)                     \
+	do {                                             \
+		int fault = crew__fault(CREW__CALL_##name); \
+		if (fault)                               \
+			return (type)fault;              \
+		type result = (type)(expression);        \
+		return result < 0 ? (type)-errno : result; \
+	} while (0)
+
+int crew__memfd_create(const char *name, unsigned flags)
+{
+	CALL(memfd_create, int, memfd_create(name, flags));
+}
+
+int crew__ftruncate(int fd, off_t size)
+{
+	CALL(ftruncate, int, ftruncate(fd, size));
+}
+
+int crew__fallocate(int fd, int mode, off_t offset, off_t size)
+{
+	int fault = crew__fault(CREW__CALL_fallocate);
+	if (fault)
+		return fault;
+	while (fallocate(fd, mode, offset, size) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret)
+{
+	int fault = crew__fault(CREW__CALL_mmap);
+	if (fault)
+		return fault;
+	void *p = mmap(NULL, size, protection, flags, fd, offset);
+	if (p == MAP_FAILED)
+		return -errno;
+	*ret = p;
+	return 0;
+}
+
+pid_t crew__fork(void)
+{
+	CALL(fork, pid_t, fork());
+}
+
+int crew__pidfd_open(pid_t pid)
+{
+	CALL(pidfd_open, int, syscall(SYS_pidfd_open, pid, 0));
+}
+
+int crew__pidfd_signal(int pidfd, int signal)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int crew__pipe2(int ret[2], int flags)
+{
+	CALL(pipe2, int, pipe2(ret, flags));
+}
+
+int crew__socketpair(int type, int ret[2])
+{
+	CALL(socketpair, int, socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ret));
+}
+
+ssize_t crew__sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	int fault = crew__fault(CREW__CALL_sendmsg);
+	if (fault)
+		return fault;
+	for (;;) {
+		ssize_t sent = sendmsg(fd, message, flags | MSG_NOSIGNAL);
+		if (sent >= 0 || errno != EINTR)
+			return sent < 0 ? -errno : sent;
+	}
+}
+
+ssize_t crew__recvmsg(int fd, struct msghdr *message, int flags)
+{
+	int fault = crew__fault(CREW__CALL_recvmsg);
+	if (fault)
+		return fault;
+	for (;;) {
+		ssize_t got = recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC);
+		if (got >= 0 || errno != EINTR)
+			return got < 0 ? -errno : got;
+	}
+}
+
+int crew__poll(struct pollfd *fds, nfds_t count, crew_time deadline)
+{
+	int fault = crew__fault(CREW__CALL_poll);
+	if (fault)
+		return fault;
+	for (;;) {
+		struct timespec left = { 0, 0 };
+		if (deadline != CREW_FOREVER) {
+			crew_time length = deadline == CREW_POLL ? 0 : deadline - crew_now();
+			if (length > 0)
+				left = (struct timespec){ length / CREW_SECOND, length % CREW_SECOND };
+		}
+		int ready = ppoll(fds, count, deadline == CREW_FOREVER ? NULL : &left, NULL);
+		if (ready >= 0 || errno != EINTR)
+			return ready < 0 ? -errno : ready;
+	}
+}
+
+int crew__open(const char *path, int flags, mode_t mode)
+{
+	CALL(open, int, open(path, flags | O_CLOEXEC, mode));
+}
+
+int crew__setrlimit(int resource, const struct rlimit *limit)
+{
+	CALL(setrlimit, int, setrlimit((__rlimit_resource_t)resource, limit));
+}
+
+int crew__waitid(idtype_t type, id_t id, siginfo_t *ret, int options, struct rusage *usage)
+{
+	int fault = crew__fault(CREW__CALL_waitid);
+	if (fault)
+		return fault;
+	ret->si_pid = 0;
+	while (syscall(SYS_waitid, type, id, ret, options, usage) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}

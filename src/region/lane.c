@@ -1,0 +1,224 @@
+/*
+ * lane.c - join, leave, and find out who is gone
+ *
+ * Moves    join: a FREE lane whose `alive` can be locked -> fields -> state LIVE.
+ *          leave: state LEFT; `alive` stays locked and the kernel marks it at the thread's end.
+ *          reap: trylock(alive) answers EOWNERDEAD -> sweep -> generation + 1, FREE, unlock.
+ * Death    of a joiner before LIVE: the lane is FREE with a marked mutex, nothing else in it; the
+ *          next joiner makes the mutex good and goes on.
+ *          of a sweeper: the mutex is marked again; whoever comes next sweeps again.
+ * Why no unlock at leave: unlocking would walk list links that lie in shared memory.
+ */
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/sys.h"
+#include "region/internal.h"
+
+static_assert(sizeof(struct crew__lane) <= 2048, "32 MiB of address space for all lanes");
+static_assert(CREW__LANES <= 1u << 15 && CREW__SLOTS <= 1u << 15, "numbers of an id have 15 bits");
+
+static _Thread_local struct crew__lane *self;
+static pthread_key_t at_thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+struct crew__lane *crew__lane_at(uint32_t number)
+{
+	struct crew__region *region = crew__family.region;
+	if (!region || number == 0 || number >= __atomic_load_n(&region->lanes_high, __ATOMIC_ACQUIRE))
+		return NULL;
+	return (struct crew__lane *)crew__at(region->lanes) + number;
+}
+
+uint32_t crew__lane_id(const struct crew__lane *lane)
+{
+	const struct crew__lane *table = crew__at(crew__family.region->lanes);
+	return crew__id((uint32_t)(lane - table), __atomic_load_n(&lane->generation, __ATOMIC_RELAXED));
+}
+
+static void make_lane(void *entry)
+{
+	struct crew__lane *lane = entry;
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(&lane->alive, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+}
+
+static void thread_ends(void *lane)
+{
+	(void)lane;
+	crew__lane_leave();
+}
+
+static void make_key(void)
+{
+	pthread_key_create(&at_thread_end, thread_ends);
+}
+
+/* A lane that nobody has, with its mutex locked by us; NULL if all below `high` are taken. */
+static struct crew__lane *find_free(uint32_t high)
+{
+	for (uint32_t number = 1; number < high; number++) {
+		struct crew__lane *lane = crew__lane_at(number);
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
+			continue;
+		int r = pthread_mutex_trylock(&lane->alive);
+		if (r == EOWNERDEAD)
+			pthread_mutex_consistent(&lane->alive); /* a joiner died before it was LIVE: nothing is in it */
+		else if (r != 0)
+			continue;
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_FREE)
+			return lane;
+		pthread_mutex_unlock(&lane->alive);
+	}
+	return NULL;
+}
+
+static int join(struct crew__lane **ret)
+{
+	struct crew__region *region = crew__family.region;
+	if (!region || !crew__family.self)
+		return -ENOTCONN;
+	pthread_once(&once, make_key);
+	struct crew__lane *lane;
+	bool grown = false;
+	for (bool last_try = false;;) {
+		uint32_t high = __atomic_load_n(&region->lanes_high, __ATOMIC_ACQUIRE);
+		lane = find_free(high);
+		if (lane)
+			break;
+		int r = crew__table_grow(&region->lanes_high, CREW__LANES, region->lanes, sizeof *lane, high, make_lane);
+		if (r < 0 && last_try)
+			return r;
+		last_try = r < 0;
+		grown = true;
+	}
+	lane->process = crew__family.self;
+	lane->tid = (uint32_t)syscall(SYS_gettid);
+	__atomic_store_n(&lane->state, CREW__LANE_LIVE, __ATOMIC_RELEASE);
+	self = lane;
+	pthread_setspecific(at_thread_end, lane);
+	if (grown) /* lanes of ended threads are swept here, so that many short threads do not use up the table */
+		crew__lane_reap_all();
+	*ret = lane;
+	return 0;
+}
+
+int crew__lane_self(struct crew__lane **ret)
+{
+	if (__builtin_expect(self != NULL, 1)) {
+		*ret = self;
+		return 0;
+	}
+	return join(ret);
+}
+
+void crew__lane_leave(void)
+{
+	if (self)
+		__atomic_store_n(&self->state, CREW__LANE_LEFT, __ATOMIC_RELEASE);
+	crew__lane_forget();
+}
+
+void crew__lane_forget(void)
+{
+	if (self)
+		pthread_setspecific(at_thread_end, NULL);
+	self = NULL;
+}
+
+/* Try to sweep one lane: whether it is (now) nobody's. generation: only that life of it; UINT32_MAX: any. */
+static bool reap(struct crew__lane *lane, uint32_t generation)
+{
+	if (lane == self)
+		return false;
+	int r = pthread_mutex_trylock(&lane->alive);
+	if (r == EBUSY)
+		return false;
+	bool gone = true;
+	if (r == EOWNERDEAD) {
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
+			crew__sweep(lane);
+		pthread_mutex_consistent(&lane->alive);
+	} else if (r != 0) {
+		return false;
+	} else if (generation != UINT32_MAX) {
+		gone = lane->generation != generation || __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_FREE;
+	}
+	pthread_mutex_unlock(&lane->alive);
+	return gone;
+}
+
+bool crew__lane_reap(uint32_t id)
+{
+	struct crew__lane *lane = crew__lane_at(crew__number(id));
+	if (!lane)
+		return true;
+	uint32_t generation = __atomic_load_n(&lane->generation, __ATOMIC_ACQUIRE);
+	if (crew__id(crew__number(id), generation) != id)
+		return true;
+	return reap(lane, generation);
+}
+
+void crew__lane_reap_all(void)
+{
+	struct crew__lane *lane;
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
+			reap(lane, UINT32_MAX);
+}
+
+void crew__lane_reap_process(uint32_t process)
+{
+	struct crew__lane *lane;
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE &&
+				__atomic_load_n(&lane->process, __ATOMIC_RELAXED) == process)
+			reap(lane, UINT32_MAX);
+}
+
+/* A hold is one word, so it is recorded or it is not. */
+static uint64_t hold_of(enum crew__hold kind, const void *object)
+{
+	return (uint64_t)kind << 56 | crew__offset(object);
+}
+
+enum crew__hold crew__hold_kind(uint64_t hold)
+{
+	return (enum crew__hold)(hold >> 56);
+}
+
+void *crew__hold_object(uint64_t hold)
+{
+	return crew__at(hold & ~(UINT64_C(0xff) << 56));
+}
+
+int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
+{
+	for (int i = 0; i < CREW__HOLDS; i++) {
+		if (lane->hold[i] == 0) {
+			lane->hold_count[i] = 1;
+			__atomic_store_n(&lane->hold[i], hold_of(kind, object), __ATOMIC_SEQ_CST);
+			return i;
+		}
+	}
+	return -ENOLCK;
+}
+
+int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object)
+{
+	uint64_t wanted = hold_of(kind, object);
+	for (int i = 0; i < CREW__HOLDS; i++)
+		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED) == wanted)
+			return i;
+	return -1;
+}
+
+void crew__hold_drop(struct crew__lane *lane, int index)
+{
+	__atomic_store_n(&lane->hold[index], 0, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,167 @@
+/*
+ * slot.c - the table of processes, and how both tables grow
+ *
+ * State    region.slots_high, lanes_high: numbers below them are committed and set up; they only grow.
+ *          slot.parent: the claim on a slot, an id; 0 is free. slot.state: see region.h.
+ * Moves    claim: CAS parent 0 -> me, then the fields, then state STARTING.
+ *          release: state FREE, generation + 1, parent 0 last.
+ * Death    in claim: parent names the dead, state is FREE or STARTING: crew__slots_abandon releases it.
+ *          in release: the same. In growth: the mutex is robust, `high` is raised last, so what was
+ *          set up above it is set up again.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/sys.h"
+#include "region/internal.h"
+
+static_assert(sizeof(struct crew__slot) <= 256, "a slot is a few cache lines");
+
+/* Sits in the first page of the region, behind its header. */
+static pthread_mutex_t *grow_mutex(void)
+{
+	static_assert(sizeof(struct crew__region) <= 1024, "room for the mutex in the first page");
+	return crew__at(1024);
+}
+
+int crew__table_create(void)
+{
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	int r = -pthread_mutex_init(grow_mutex(), &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	return r;
+}
+
+static void grow_lock(void)
+{
+	/* In slices: a robust mutex can lose a wake-up when its owner is killed in unlock. */
+	for (;;) {
+		struct timespec until;
+		crew_time t = crew_now() + 20 * CREW_MILLISECOND;
+		until = (struct timespec){ t / CREW_SECOND, t % CREW_SECOND };
+		int r = pthread_mutex_clocklock(grow_mutex(), CLOCK_MONOTONIC, &until);
+		if (r == EOWNERDEAD)
+			pthread_mutex_consistent(grow_mutex());
+		if (r == 0 || r == EOWNERDEAD)
+			return;
+	}
+}
+
+int crew__table_grow(uint32_t *high, uint32_t limit, uint64_t table, size_t size, uint32_t seen, void (*make)(void *entry))
+{
+	enum { STEP = 16 };
+	int r = 0;
+	grow_lock();
+	uint32_t from = *high, to = from + STEP < limit ? from + STEP : limit;
+	if (from != seen) {
+		; /* somebody else has grown it meanwhile */
+	} else if (from >= limit) {
+		r = -EAGAIN;
+	} else {
+		r = crew__fallocate(crew__family.memfd, 0, (off_t)(table + from * size), (off_t)((to - from) * size));
+		if (r == 0) {
+			for (uint32_t i = from; make && i < to; i++)
+				make(crew__at(table + i * size));
+			__atomic_store_n(high, to, __ATOMIC_RELEASE);
+		}
+	}
+	pthread_mutex_unlock(grow_mutex());
+	return r == -ENOSPC ? -ENOMEM : r;
+}
+
+struct crew__slot *crew__slot_at(uint32_t number)
+{
+	struct crew__region *region = crew__family.region;
+	if (!region || number == 0 || number >= __atomic_load_n(&region->slots_high, __ATOMIC_ACQUIRE))
+		return NULL;
+	return (struct crew__slot *)crew__at(region->slots) + number;
+}
+
+struct crew__slot *crew__slot_get(uint32_t id)
+{
+	struct crew__slot *slot = crew__slot_at(crew__number(id));
+	if (!slot || crew__id(crew__number(id), __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE)) != id)
+		return NULL;
+	return slot;
+}
+
+uint32_t crew__slot_claim(uint32_t parent)
+{
+	struct crew__region *region = crew__family.region;
+	uint32_t claim = parent ? parent : crew__id(1, 0); /* the founder's own, before it has an id */
+	for (;;) {
+		uint32_t high = __atomic_load_n(&region->slots_high, __ATOMIC_ACQUIRE);
+		for (uint32_t number = 1; number < high; number++) {
+			struct crew__slot *slot = crew__slot_at(number);
+			uint32_t nobody = 0;
+			if (__atomic_load_n(&slot->parent, __ATOMIC_RELAXED) != 0 ||
+					!__atomic_compare_exchange_n(&slot->parent, &nobody, claim, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+				continue;
+			slot->pid = 0;
+			slot->helper = slot->detached = 0;
+			slot->error = 0;
+			slot->ended_code = slot->ended_status = 0;
+			slot->start_time = slot->user_ns = slot->system_ns = slot->max_rss = slot->record = 0;
+			memset(slot->name, 0, sizeof slot->name);
+			__atomic_store_n(&slot->state, CREW__SLOT_STARTING, __ATOMIC_RELEASE);
+			return crew__id(number, slot->generation);
+		}
+		if (crew__table_grow(&region->slots_high, CREW__SLOTS, region->slots, sizeof(struct crew__slot), high, NULL) < 0)
+			return 0;
+	}
+}
+
+void crew__slot_release(uint32_t id)
+{
+	struct crew__slot *slot = crew__slot_get(id);
+	if (!slot)
+		return;
+	__atomic_store_n(&slot->state, CREW__SLOT_FREE, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->generation, slot->generation + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->parent, 0, __ATOMIC_RELEASE);
+}
+
+void crew__slots_abandon(uint32_t dead_parent)
+{
+	struct crew__slot *slot;
+	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
+		uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE) == dead_parent && state != CREW__SLOT_RUNNING)
+			crew__slot_release(crew__id(number, slot->generation));
+	}
+}
+
+bool crew__process_lives(uint32_t id)
+{
+	struct crew__slot *slot = crew__slot_get(id);
+	if (!slot)
+		return false;
+	uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+	return (state == CREW__SLOT_STARTING || state == CREW__SLOT_RUNNING) && crew__slot_get(id);
+}
+
+uint64_t crew__start_time(pid_t pid)
+{
+	char path[40], text[600];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	const char *at = strrchr(text, ')'); /* the name may hold spaces and brackets; field 3 follows it */
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}

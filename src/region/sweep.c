@@ -1,0 +1,54 @@
+/*
+ * sweep.c - repair what a dead lane left; the caller holds its `alive`
+ *
+ * Order    undo log (while the words still name the dead) -> upper layers, in their order -> generation + 1
+ *          -> FREE. Every step may be repeated: a log is played backwards from its unchanged length, a
+ *          word is changed only while it names the dead.
+ * Why the generation comes last: once it has changed nobody looks for this lane again, so by then no
+ * word may name it.
+ */
+#include "base/sys.h"
+#include "region/internal.h"
+
+static crew__sweep_fn *layers[8];
+static unsigned count;
+
+void crew__sweep_register(crew__sweep_fn *sweep)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (layers[i] == sweep)
+			return;
+	if (count == sizeof layers / sizeof layers[0])
+		crew__panic("more layers to sweep than there is room for");
+	layers[count++] = sweep;
+}
+
+void crew__roll_back(struct crew__lane *lane)
+{
+	for (uint32_t i = __atomic_load_n(&lane->undo_count, __ATOMIC_ACQUIRE); i-- > 0;) {
+		uint64_t where = __atomic_load_n(&lane->undo[i].where, __ATOMIC_RELAXED);
+		uint64_t old = __atomic_load_n(&lane->undo[i].old, __ATOMIC_RELAXED);
+		void *at = crew__at(where & ~(UINT64_C(0xff) << 56));
+		if (where >> 56 == 8)
+			__atomic_store_n((uint64_t *)at, old, __ATOMIC_RELEASE);
+		else
+			__atomic_store_n((uint32_t *)at, (uint32_t)old, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&lane->undo_count, 0, __ATOMIC_RELEASE);
+}
+
+void crew__sweep(struct crew__lane *lane)
+{
+	uint32_t id = crew__lane_id(lane);
+	bool clean = __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_LEFT;
+	crew__roll_back(lane);
+	for (unsigned i = 0; i < count; i++)
+		layers[i](lane, id, clean);
+	lane->depth = 0;
+	lane->attempt = 0;
+	lane->process = 0;
+	if (!clean)
+		__atomic_fetch_add(&crew__family.region->deaths, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->generation, (lane->generation + 1) & 0x7fffu, __ATOMIC_RELEASE);
+	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,165 @@
+/*
+ * barrier.c - phases: the last party to arrive ends the phase
+ *
+ * State    arrived_: parties that wait in this phase. phase_: number of this phase; an end and a break both start
+ *          the next. break_: 1 + the last phase that broke, so a waiter can tell the two apart. broken_: no
+ *          phase can start until reset. A party's lane has a hold PARTY from its first arrival on.
+ * Moves    every change is a section on guard_; then bell_ rings.
+ * Death    inside a section: undone. Arrived, or between phases: the sweep breaks the barrier (barrier_sweep).
+ *          Between the section that ends a phase and the ring: lane->bell is set before the section ends.
+ */
+#include <crew/barrier.h>
+#include "base/sys.h"
+#include "sync/internal.h"
+
+void crew_barrier_init(struct crew_barrier *barrier, uint32_t parties)
+{
+	*barrier = (struct crew_barrier){ .parties_ = parties };
+}
+
+static void owe_ring(struct crew__lane *lane, struct crew_barrier *barrier)
+{
+	__atomic_store_n(&lane->bell, crew__offset(&barrier->bell_), __ATOMIC_RELAXED);
+}
+
+/* Inside a section: break it; whoever waits finds out. */
+static void break_it(struct crew__lane *lane, struct crew_barrier *barrier)
+{
+	crew__set32(lane, &barrier->broken_, 1);
+	crew__set32(lane, &barrier->break_, barrier->phase_ + 1);
+	crew__set32(lane, &barrier->arrived_, 0);
+	crew__set32(lane, &barrier->phase_, barrier->phase_ + 1);
+	owe_ring(lane, barrier);
+}
+
+static int find_or_add_party(struct crew__lane *lane, struct crew_barrier *barrier)
+{
+	int hold = crew__hold_find(lane, CREW__HOLD_PARTY, barrier);
+	return hold >= 0 ? hold : crew__hold_add(lane, CREW__HOLD_PARTY, barrier);
+}
+
+int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(barrier, sizeof *barrier);
+	if (r < 0)
+		return r;
+	r = crew__enter(&lane, &barrier->guard_, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	int hold = -1;
+	if (barrier->parties_ == 0)
+		r = -EINVAL;
+	else if (barrier->broken_)
+		r = -ECANCELED;
+	else
+		r = hold = find_or_add_party(lane, barrier);
+	if (r < 0) {
+		crew__leave(lane, &barrier->guard_);
+		return r;
+	}
+	uint32_t place = barrier->arrived_, phase = barrier->phase_;
+	bool last = place + 1 == barrier->parties_;
+	if (last) {
+		crew__set32(lane, &barrier->arrived_, 0);
+		crew__set32(lane, &barrier->phase_, phase + 1);
+		owe_ring(lane, barrier);
+	} else {
+		crew__set32(lane, &barrier->arrived_, place + 1);
+	}
+	crew__leave(lane, &barrier->guard_);
+	if (index)
+		*index = place;
+	if (last) {
+		crew__ring(lane, &barrier->bell_, UINT32_MAX);
+		return 0;
+	}
+	for (;;) {
+		uint32_t seen = crew__bell_look(&barrier->bell_);
+		/* A bare look may see what a section has not committed yet; only a look inside one counts. */
+		bool over = __atomic_load_n(&barrier->phase_, __ATOMIC_ACQUIRE) != phase;
+		bool late = !over && crew__bell_wait(lane, &barrier->bell_, seen, deadline) < 0;
+		if (!over && !late)
+			continue;
+		r = crew__enter(&lane, &barrier->guard_, CREW_FOREVER);
+		if (r < 0)
+			return r;
+		over = barrier->phase_ != phase;
+		bool broke = barrier->break_ == phase + 1;
+		if (!over && late)
+			break_it(lane, barrier);
+		crew__leave(lane, &barrier->guard_);
+		if (over)
+			return broke ? -ECANCELED : 0;
+		if (late) {
+			crew__ring(lane, &barrier->bell_, UINT32_MAX);
+			return -ETIMEDOUT;
+		}
+	}
+}
+
+/* Break it, or make it whole; either way whoever waits gets -ECANCELED. */
+static int end_phase(struct crew_barrier *barrier, bool broken)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(barrier, sizeof *barrier);
+	if (r == 0)
+		r = crew__enter(&lane, &barrier->guard_, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	break_it(lane, barrier);
+	crew__set32(lane, &barrier->broken_, broken);
+	crew__leave(lane, &barrier->guard_);
+	crew__ring(lane, &barrier->bell_, UINT32_MAX);
+	return 0;
+}
+
+int crew_barrier_abort(struct crew_barrier *barrier)
+{
+	return end_phase(barrier, true);
+}
+
+int crew_barrier_reset(struct crew_barrier *barrier)
+{
+	return end_phase(barrier, false);
+}
+
+int crew_barrier_leave(struct crew_barrier *barrier)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(barrier, sizeof *barrier);
+	if (r == 0)
+		r = crew__lane_self(&lane);
+	if (r < 0)
+		return r;
+	int hold = crew__hold_find(lane, CREW__HOLD_PARTY, barrier);
+	if (hold < 0)
+		return -EPERM;
+	crew__hold_drop(lane, hold);
+	return 0;
+}
+
+uint32_t crew_barrier_waiting(const struct crew_barrier *barrier)
+{
+	return __atomic_load_n(&barrier->arrived_, __ATOMIC_ACQUIRE);
+}
+
+bool crew_barrier_is_broken(const struct crew_barrier *barrier)
+{
+	return __atomic_load_n(&barrier->broken_, __ATOMIC_ACQUIRE);
+}
+
+void crew__barrier_sweep(struct crew_barrier *barrier, struct crew__lane *dead, int index, bool clean)
+{
+	struct crew__lane *lane;
+	if (crew__enter(&lane, &barrier->guard_, CREW_FOREVER) < 0)
+		return;
+	/* A party that ended in good order breaks it only for those who wait now. */
+	bool breaks = dead->hold[index] && (!clean || barrier->arrived_ > 0);
+	if (breaks)
+		break_it(lane, barrier);
+	crew__set64(lane, &dead->hold[index], 0);
+	crew__leave(lane, &barrier->guard_);
+	if (breaks)
+		crew__ring(lane, &barrier->bell_, UINT32_MAX);
+}

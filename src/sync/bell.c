@@ -1,0 +1,85 @@
+/*
+ * bell.c - sleep in slices, and words that ring
+ *
+ * State    bell: bit 0 ARMED: somebody may sleep; the rest counts rings.
+ * Moves    ring: add 2, keep ARMED unless all are woken; then wake. wait: arm by CAS, then sleep on that very value.
+ * Order    (A) ring adds, after its news is stored     pairs with  (B) the look at the bell, before the news is read
+ *          impossible: a sleeper that saw the old bell, missed the news, and is not woken: either its arming
+ *          CAS or its futex wait sees another value.
+ * Death    lane->bell names the word from before (A) until after the wake-up: the sweep wakes all.
+ *          lane->asleep_on names what a sleeper sleeps on: its sweep wakes the others, so a wake-up that the dead had
+ *          been given is not lost.
+ * Slices   Every sleep ends after CREW_NOTICE at the latest to look for the dead, so without any supervisor no
+ *          death stops anybody longer. Holders of locks are looked at sooner.
+ */
+#include <crew/lock.h>
+#include "base/sys.h"
+#include "sync/section.h"
+
+#define OWNER_SLICE (CREW_NOTICE / 5)
+#define ARMED 1u
+#define WAKE_ALL_EVERY 64u /* rings; clears ARMED now and then, so that a bell nobody sleeps on gets quiet */
+
+int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline)
+{
+	if (deadline == CREW_POLL) { /* no sleep, but a dead owner shall not look alive */
+		if (owner && crew__lane_reap(owner) && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
+			return 0;
+		return -ETIMEDOUT;
+	}
+	crew_time slice = crew_now() + (owner ? OWNER_SLICE : CREW_NOTICE);
+	__atomic_store_n(&lane->asleep_on, crew__offset(word), __ATOMIC_RELAXED);
+	int r = crew__futex_wait(word, expected, slice < deadline ? slice : deadline);
+	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
+	if (r == 0)
+		return 0;
+	if (!owner && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
+		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
+	if (owner)
+		crew__lane_reap(owner);
+	else
+		crew__lane_reap_all();
+	return crew_now() >= deadline && __atomic_load_n(word, __ATOMIC_ACQUIRE) == expected ? -ETIMEDOUT : 0;
+}
+
+uint32_t crew__bell_look(const uint32_t *bell)
+{
+	return __atomic_load_n(bell, __ATOMIC_SEQ_CST); /* (B) */
+}
+
+uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen)
+{
+	uint32_t v = seen;
+	if (!(v & ARMED) && !__atomic_compare_exchange_n(bell, &v, seen | ARMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+			v != (seen | ARMED))
+		return seen + 4; /* it has rung: a value that it does not have, so that no wait starts */
+	return seen | ARMED;
+}
+
+int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
+{
+	if (deadline == CREW_POLL)
+		return crew__bell_look(bell) == seen ? -ETIMEDOUT : 0;
+	for (unsigned turn = 0; crew__spin(turn); turn++)
+		if ((__atomic_load_n(bell, __ATOMIC_RELAXED) | ARMED) != (seen | ARMED))
+			return 0;
+	uint32_t armed = seen | ARMED;
+	if (crew__bell_arm(bell, seen) != armed)
+		return 0;
+	return crew__sleep(lane, bell, armed, 0, deadline);
+}
+
+void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count)
+{
+	__atomic_store_n(&lane->bell, crew__offset(bell), __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	uint32_t v = __atomic_load_n(bell, __ATOMIC_RELAXED), all;
+	do
+		all = count == UINT32_MAX || (v >> 1) % WAKE_ALL_EVERY == 0;
+	while (!__atomic_compare_exchange_n(bell, &v, (v + 2) & ~(all ? ARMED : 0u), false, __ATOMIC_SEQ_CST,
+			__ATOMIC_RELAXED)); /* (A) */
+	if (v & ARMED)
+		crew__futex_wake(bell, all ? UINT32_MAX : count);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
+}

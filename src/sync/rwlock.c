@@ -1,0 +1,150 @@
+/*
+ * rwlock.c - readers are present in their own lanes, a writer looks through all of them
+ *
+ * State    writers_: a lock that writers take; BROKEN in it is the rwlock's "not repaired".
+ *          writer_: the writer's id from before it looks for readers until it is done; bit 31: readers may sleep on it.
+ *          hold READ in a reader's lane: it reads, or is about to find that it may not yet.
+ *          bell_: rings when a reader goes while a writer waits.
+ * Writers  writer_: who holds writers_; SLEEPERS by readers, by CAS; the sweep of a dead writer.
+ * Order    reader: (A) store the hold, (B) look at writer_.   writer: (C) store writer_, (D) look at the holds.
+ *          All four sequentially consistent: impossible that both miss each other.
+ * Death    a reader: its hold goes with the sweep, which rings. A writer: writers_ becomes BROKEN, then writer_ 0.
+ */
+#include <crew/rwlock.h>
+#include "base/sys.h"
+#include "sync/internal.h"
+
+static int reader_result(const struct crew_rwlock *lock)
+{
+	return __atomic_load_n(&lock->writers_.word_, __ATOMIC_ACQUIRE) & CREW__BROKEN ? CREW_OWNER_DIED : 0;
+}
+
+/* Forget a hold for reading; tell a writer that may be waiting for it. */
+static void stop_reading(struct crew_rwlock *lock, struct crew__lane *lane, int hold)
+{
+	__atomic_store_n(&lane->bell, crew__offset(&lock->bell_), __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->hold[hold], 0, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&lock->writer_, __ATOMIC_SEQ_CST) & CREW__OWNER)
+		crew__ring(lane, &lock->bell_, UINT32_MAX);
+	else
+		__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
+}
+
+int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(lock, sizeof *lock);
+	if (r == 0)
+		r = crew__lane_self(&lane);
+	if (r < 0)
+		return r;
+	int hold = crew__hold_find(lane, CREW__HOLD_READ, lock);
+	if (hold >= 0) {
+		lane->hold_count[hold]++;
+		return reader_result(lock);
+	}
+	uint32_t me = crew__lane_id(lane);
+	for (unsigned turn = 0;;) {
+		hold = crew__hold_add(lane, CREW__HOLD_READ, lock); /* (A) */
+		if (hold < 0)
+			return hold;
+		uint32_t writer = __atomic_load_n(&lock->writer_, __ATOMIC_SEQ_CST); /* (B) */
+		if (!(writer & CREW__OWNER))
+			return reader_result(lock);
+		stop_reading(lock, lane, hold);
+		if ((writer & CREW__OWNER) == me)
+			return -EDEADLK;
+		if (crew__spin(turn++))
+			continue;
+		if (!(writer & CREW__SLEEPERS) && deadline != CREW_POLL &&
+				!__atomic_compare_exchange_n(&lock->writer_, &writer, writer | CREW__SLEEPERS, false,
+					__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			continue;
+		uint32_t expected = deadline == CREW_POLL ? writer : writer | CREW__SLEEPERS;
+		if (crew__sleep(lane, &lock->writer_, expected, writer & CREW__OWNER, deadline) < 0)
+			return -ETIMEDOUT;
+	}
+}
+
+/* A living lane that reads this lock, or 0. */
+static uint32_t find_reader(const struct crew_rwlock *lock)
+{
+	struct crew__lane *lane;
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE &&
+				crew__hold_find(lane, CREW__HOLD_READ, lock) >= 0) /* (D) */
+			return crew__lane_id(lane);
+	return 0;
+}
+
+static void stop_writing(struct crew_rwlock *lock, struct crew__lane *lane, bool keep_broken)
+{
+	if (__atomic_exchange_n(&lock->writer_, 0, __ATOMIC_SEQ_CST) & CREW__SLEEPERS)
+		crew__futex_wake(&lock->writer_, UINT32_MAX);
+	int hold = crew__hold_find(lane, CREW__HOLD_GUARD, &lock->writer_);
+	if (hold >= 0)
+		crew__hold_drop(lane, hold);
+	crew__word_release(lane, &lock->writers_.word_, CREW__HOLD_LOCK, keep_broken);
+}
+
+int crew_rwlock_write(struct crew_rwlock *lock, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(lock, sizeof *lock);
+	if (r == 0)
+		r = crew__lane_self(&lane);
+	if (r < 0)
+		return r;
+	if (crew__hold_find(lane, CREW__HOLD_READ, lock) >= 0)
+		return -EDEADLK;
+	r = crew__word_acquire(lane, &lock->writers_.word_, CREW__HOLD_LOCK, deadline);
+	if (r < 0)
+		return r;
+	if (crew__hold_add(lane, CREW__HOLD_GUARD, &lock->writer_) < 0) {
+		crew__word_release(lane, &lock->writers_.word_, CREW__HOLD_LOCK, r == CREW_OWNER_DIED);
+		return -ENOLCK;
+	}
+	__atomic_store_n(&lock->writer_, crew__lane_id(lane), __ATOMIC_SEQ_CST); /* (C) */
+	for (;;) {
+		uint32_t seen = crew__bell_look(&lock->bell_);
+		uint32_t reader = find_reader(lock);
+		if (!reader)
+			return r;
+		if (crew__bell_wait(lane, &lock->bell_, seen, deadline) < 0 && find_reader(lock) && !crew__lane_reap(reader)) {
+			stop_writing(lock, lane, r == CREW_OWNER_DIED);
+			return -ETIMEDOUT;
+		}
+	}
+}
+
+void crew_rwlock_release(struct crew_rwlock *lock)
+{
+	struct crew__lane *lane;
+	if (crew__lane_self(&lane) < 0)
+		crew__panic("crew_rwlock_release: not a member");
+	if ((__atomic_load_n(&lock->writer_, __ATOMIC_RELAXED) & CREW__OWNER) == crew__lane_id(lane)) {
+		stop_writing(lock, lane, __atomic_load_n(&lock->writers_.word_, __ATOMIC_RELAXED) & CREW__BROKEN);
+		return;
+	}
+	int hold = crew__hold_find(lane, CREW__HOLD_READ, lock);
+	if (hold < 0)
+		crew__panic("crew_rwlock_release: lock %p is not held by this thread", (void *)lock);
+	if (--lane->hold_count[hold] == 0)
+		stop_reading(lock, lane, hold);
+}
+
+void crew_rwlock_repaired(struct crew_rwlock *lock)
+{
+	struct crew__lane *lane;
+	if (crew__lane_self(&lane) < 0 ||
+			(__atomic_load_n(&lock->writer_, __ATOMIC_RELAXED) & CREW__OWNER) != crew__lane_id(lane))
+		crew__panic("crew_rwlock_repaired: lock %p is not held for writing by this thread", (void *)lock);
+	__atomic_fetch_and(&lock->writers_.word_, ~CREW__BROKEN, __ATOMIC_RELAXED); /* ordered by the release to come */
+}
+
+void crew__rwlock_sweep(struct crew_rwlock *lock, struct crew__lane *dead, int index)
+{
+	__atomic_store_n(&dead->hold[index], 0, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&lock->bell_, 2, __ATOMIC_SEQ_CST); /* the writer's slice covers our own death before the wake */
+	crew__futex_wake(&lock->bell_, UINT32_MAX);
+}

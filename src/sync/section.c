@@ -1,0 +1,75 @@
+/*
+ * section.c - a guard and an undo log: several stores that happen together or not at all
+ *
+ * State    lane->undo[0 ... undo_count): old values of what this section has set, oldest first.
+ * Writers  its thread; after its death the sweeper.
+ * Moves    set: entry, then undo_count + 1, then the store. commit: undo_count = 0. leave: commit, then free the guard.
+ * Invariant  While the guard names a lane with undo_count > 0, playing its log backwards gives the state
+ *          before the section.
+ * Death    before commit: the sweep plays the log, then frees the guard: nothing has happened.
+ *          after commit: the sweep frees the guard: all of it has happened.
+ *          Stores of one processor reach the sweeper in order, because the kernel stands between death and sweep;
+ *          only the compiler must be kept from reordering (signal fences).
+ */
+#include "base/sys.h"
+#include "sync/section.h"
+
+int crew__enter(struct crew__lane **ret, uint32_t *guard, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__lane_self(&lane);
+	if (r < 0)
+		return r;
+	if (lane->depth)
+		crew__panic("a section inside a section");
+	r = crew__word_acquire(lane, guard, CREW__HOLD_GUARD, deadline);
+	if (r < 0)
+		return r;
+	lane->depth = 1;
+	*ret = lane;
+	return 0;
+}
+
+static void save(struct crew__lane *lane, const void *where, uint64_t size, uint64_t old)
+{
+	uint32_t n = lane->undo_count;
+	if (n == CREW__UNDO)
+		crew__panic("a section sets more than %d words", CREW__UNDO);
+	__atomic_store_n(&lane->undo[n].where, crew__offset(where) | size << 56, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->undo[n].old, old, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->undo_count, n + 1, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void crew__set32(struct crew__lane *lane, uint32_t *where, uint32_t value)
+{
+	save(lane, where, 4, __atomic_load_n(where, __ATOMIC_RELAXED));
+	__atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+
+void crew__set64(struct crew__lane *lane, uint64_t *where, uint64_t value)
+{
+	save(lane, where, 8, __atomic_load_n(where, __ATOMIC_RELAXED));
+	__atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+
+void crew__commit(struct crew__lane *lane)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->undo_count, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void crew__leave(struct crew__lane *lane, uint32_t *guard)
+{
+	crew__commit(lane);
+	lane->depth = 0;
+	crew__word_release(lane, guard, CREW__HOLD_GUARD, false);
+}
+
+void crew__abandon(struct crew__lane *lane, uint32_t *guard)
+{
+	crew__roll_back(lane);
+	crew__leave(lane, guard);
+}

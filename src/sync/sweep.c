@@ -1,0 +1,61 @@
+/*
+ * sweep.c - what the dead held in this layer
+ *
+ * First all words that name the dead (locks before guards, so that "not repaired" stands before a writer's mark goes),
+ * then what is given back inside sections. A section here may wait for a guard whose owner is dead too; that one
+ * is then swept by the same rules, and it holds nothing of ours any more: there is no circle.
+ */
+#include "base/sys.h"
+#include "sync/internal.h"
+#include "sync/sync.h"
+
+static void free_word(uint32_t *word, uint32_t dead, uint32_t mark)
+{
+	uint32_t v = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	while ((v & CREW__OWNER) == dead)
+		if (__atomic_compare_exchange_n(word, &v, mark, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			break;
+	crew__futex_wake(word, UINT32_MAX); /* also the wake-up that a release owed */
+}
+
+static void free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kind, uint32_t mark)
+{
+	for (int i = 0; i < CREW__HOLDS; i++) {
+		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
+		if (!hold || crew__hold_kind(hold) != kind)
+			continue;
+		free_word(crew__hold_object(hold), id, mark);
+		crew__hold_drop(dead, i);
+	}
+}
+
+static void wake_owed(uint64_t *offset)
+{
+	uint64_t at = __atomic_load_n(offset, __ATOMIC_ACQUIRE);
+	if (at)
+		crew__futex_wake(crew__at(at), UINT32_MAX);
+	__atomic_store_n(offset, 0, __ATOMIC_RELEASE);
+}
+
+static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
+{
+	free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN);
+	free_words(dead, id, CREW__HOLD_GUARD, 0);
+	wake_owed(&dead->bell);
+	wake_owed(&dead->asleep_on);
+	for (int i = 0; i < CREW__HOLDS; i++) {
+		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
+		void *object = crew__hold_object(hold);
+		switch (hold ? crew__hold_kind(hold) : CREW__HOLD_NONE) {
+		case CREW__HOLD_READ: crew__rwlock_sweep(object, dead, i); break;
+		case CREW__HOLD_PERMIT: crew__semaphore_sweep(object, dead, i); break;
+		case CREW__HOLD_PARTY: crew__barrier_sweep(object, dead, i, clean); break;
+		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: break;
+		}
+	}
+}
+
+void crew__sync_init(void)
+{
+	crew__sweep_register(sweep);
+}
