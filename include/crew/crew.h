@@ -26,6 +26,7 @@
 #include <crew/pool.h>
 #include <crew/task.h>
 #include <crew/parallel.h>
+#include <crew/cluster.h>
 #include <crew/observe.h>
 
 #endif
