@@ -2,12 +2,12 @@
 #include "cli.h"
 #include "stop.h"
 
+#include <crew/probe.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,14 +80,6 @@ static void print_version(FILE *stream, struct argp_state *state)
 	fprintf(stream, "%s (crew) %s\n", state->name, CREW_VERSION);
 }
 
-static unsigned usable_cpus(void)
-{
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof set, &set) < 0)
-		return 1;
-	return (unsigned)CPU_COUNT(&set);
-}
-
 /*
  * With a standard descriptor closed, the next file opened would take its number
  * and be written to. Fill the gap with something that refuses the wrong
@@ -115,7 +107,7 @@ struct cli cli_parse(const struct argp *argp, int argc, char **argv, void *input
 	atexit(flush_at_exit);
 	argp_parse(argp, argc, argv, 0, NULL, input);
 	if (!cli.workers) {
-		unsigned cpus = usable_cpus();
+		unsigned cpus = crew_cpus();
 		cli.workers = cpus < WORKERS_MAX ? cpus : WORKERS_MAX;
 	}
 	return cli;
