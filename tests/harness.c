@@ -1,0 +1,291 @@
+/* harness.c - see harness.h */
+#include "harness.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct harness_test *first, **last = &first;
+static char *skipped; /* why the running test skips itself; shared with its process */
+
+enum { SKIPPED_MAX = 512, TEXT_MAX = 4096 };
+
+void harness_add(struct harness_test *test)
+{
+	*last = test;
+	last = &test->next;
+}
+
+void harness_skip(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(skipped, SKIPPED_MAX, format, args);
+	va_end(args);
+}
+
+void harness_pause(void)
+{
+	struct timespec millisecond = { 0, 1000000 };
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &millisecond, NULL);
+}
+
+/* What a directory holds: "\nname\nname\n". */
+static void list_names(const char *path, char *text, size_t size)
+{
+	size_t used = (size_t)snprintf(text, size, "\n");
+	DIR *dir = opendir(path);
+	if (!dir)
+		return;
+	for (struct dirent *entry; (entry = readdir(dir)) && used < size;)
+		used += (size_t)snprintf(text + used, size - used, "%s\n", entry->d_name);
+	closedir(dir);
+}
+
+/* Inside the test's own process: before it, and after it if nothing failed. */
+
+#define FDS_MAX 4096
+static bool open_before[FDS_MAX];
+
+static void note_descriptors(void)
+{
+	for (int fd = 0; fd < FDS_MAX; fd++) {
+		char path[32], target[8];
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		open_before[fd] = readlink(path, target, sizeof target) >= 0;
+	}
+}
+
+static void check_descriptors(void)
+{
+	for (int fd = 0; fd < FDS_MAX; fd++) {
+		char path[32], target[PATH_MAX];
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t size = readlink(path, target, sizeof target);
+		if (size >= 0)
+			ck_assert_msg(open_before[fd], "left open: descriptor %d, %.*s", fd, (int)size, target);
+		else
+			ck_assert_msg(!open_before[fd], "closed what it did not open: descriptor %d", fd);
+	}
+}
+
+static void check_mappings(void)
+{
+	char line[PATH_MAX + 128];
+	FILE *maps = fopen("/proc/self/maps", "re");
+	ck_assert_ptr_nonnull(maps);
+	while (fgets(line, sizeof line, maps))
+		ck_assert_msg(!strstr(line, "/memfd:crew"), "left mapped: %s", line);
+	fclose(maps);
+}
+
+static void check_children(void)
+{
+	siginfo_t info = { 0 };
+	int r = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+	ck_assert_msg(r < 0 && errno == ECHILD, "left a child: %s",
+		info.si_pid ? "a zombie that nobody has waited for" : "it still runs");
+}
+
+static void after(void)
+{
+	check_children();
+	check_mappings();
+	check_descriptors();
+}
+
+/* In the runner, which adopts every orphan: wait until none is left; else name and kill them. */
+
+/* Bury the dead; false once no child is left at all. */
+static bool children_left(void)
+{
+	pid_t pid;
+	do
+		pid = waitpid(-1, NULL, WNOHANG);
+	while (pid > 0);
+	return pid == 0;
+}
+
+static size_t kill_children(char *text, size_t size)
+{
+	size_t used = 0;
+	DIR *proc = opendir("/proc");
+	for (struct dirent *entry; proc && (entry = readdir(proc));) {
+		if (!isdigit((unsigned char)*entry->d_name))
+			continue;
+		char path[64], stat[512] = "", state;
+		snprintf(path, sizeof path, "/proc/%.20s/stat", entry->d_name);
+		FILE *file = fopen(path, "re");
+		if (!file)
+			continue;
+		size_t length = fread(stat, 1, sizeof stat - 1, file);
+		fclose(file);
+		stat[length] = '\0';
+		int parent;
+		char *name = strchr(stat, '('), *end = strrchr(stat, ')');
+		if (!name || !end || sscanf(end + 1, " %c %d", &state, &parent) != 2 || parent != getpid())
+			continue;
+		if (used < size)
+			used += (size_t)snprintf(text + used, size - used, " %s %.*s,", entry->d_name,
+				(int)(end + 1 - name), name);
+		kill((pid_t)atoi(entry->d_name), SIGKILL);
+	}
+	if (proc)
+		closedir(proc);
+	return used;
+}
+
+/* A second for those that are ending; what is left then has been left behind. */
+static bool no_process_left(char *text, size_t size)
+{
+	sigset_t child, old;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, &old);
+	crew_time until = crew_after(CREW_SECOND), left;
+	bool any;
+	while ((any = children_left()) && (left = until - crew_now()) > 0)
+		sigtimedwait(&child, NULL, &(struct timespec){ left / CREW_SECOND, left % CREW_SECOND });
+	if (any) {
+		size_t used = (size_t)snprintf(text, size, "left running:");
+		kill_children(text + used, size - used);
+		char more[TEXT_MAX]; /* children of the killed come to us in turn */
+		while (children_left()) {
+			kill_children(more, sizeof more);
+			sigtimedwait(&child, NULL, &(struct timespec){ 0, 10000000 });
+		}
+	}
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return !any;
+}
+
+/* Directories where nothing may be left. Where we may, the suite sees its own, empty ones. */
+static struct place {
+	const char *path;
+	bool own; /* else others leave things there too, and a name must look like ours */
+	char before[1 << 16];
+} places[] = { { "/dev/shm", false, "" }, { "/tmp", false, "" } };
+#define PLACES (sizeof places / sizeof *places)
+
+static bool lies_in(const char *path, const char *dir)
+{
+	size_t size = strlen(dir);
+	return strncmp(path, dir, size) == 0 && path[size] == '/';
+}
+
+static void make_own_places(void)
+{
+	char self[PATH_MAX] = "", here[PATH_MAX] = "";
+	if (readlink("/proc/self/exe", self, sizeof self - 1) < 0 || !getcwd(here, sizeof here))
+		return;
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return;
+	for (size_t i = 0; i < PLACES; i++)
+		places[i].own = !lies_in(self, places[i].path) && !lies_in(here, places[i].path)
+			&& mount("tests", places[i].path, "tmpfs", 0, "mode=1777") == 0;
+}
+
+static void note_places(void)
+{
+	for (size_t i = 0; i < PLACES; i++)
+		list_names(places[i].path, places[i].before, sizeof places[i].before);
+}
+
+static bool no_name_left(char *text, size_t size)
+{
+	static char now[1 << 16];
+	for (size_t i = 0; i < PLACES; i++) {
+		list_names(places[i].path, now, sizeof now);
+		for (char *name = strtok(now, "\n"); name; name = strtok(NULL, "\n")) {
+			char line[NAME_MAX + 3];
+			snprintf(line, sizeof line, "\n%s\n", name);
+			if (strstr(places[i].before, line) || (!places[i].own && !strstr(name, "crew")))
+				continue;
+			snprintf(text, size, "left behind: %s/%s", places[i].path, name);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Run one test; false and a text if it failed. */
+static bool run(const struct harness_test *test, int index, const char *name, char *text, size_t size)
+{
+	Suite *suite = suite_create("crew");
+	TCase *tcase = tcase_create(name);
+	tcase_set_timeout(tcase, test->timeout > 0 ? test->timeout : 20);
+	tcase_add_checked_fixture(tcase, note_descriptors, after);
+	tcase_add_loop_test(tcase, test->test, index, index + 1);
+	suite_add_tcase(suite, tcase);
+	SRunner *runner = srunner_create(suite);
+
+	*skipped = '\0';
+	note_places();
+	srunner_run(runner, NULL, name, CK_SILENT);
+	TestResult **results = srunner_results(runner);
+	bool passed = srunner_ntests_run(runner) == 1 && tr_rtype(results[0]) == CK_PASS;
+	if (!passed)
+		snprintf(text, size, "%s:%d: %s", tr_lfile(results[0]), tr_lno(results[0]), tr_msg(results[0]));
+	free(results);
+	srunner_free(runner);
+
+	size_t used = passed ? 0 : strlen(text);
+	bool processes = no_process_left(text + used, size - used);
+	used = processes ? used : strlen(text);
+	bool names = no_name_left(text + used, size - used);
+	return passed && processes && names;
+}
+
+/* As TAP comments. */
+static void print_comment(char *text)
+{
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		printf("#   %s\n", line);
+}
+
+int main(void)
+{
+	const char *only = getenv("CK_RUN_CASE");
+	bool with_long = getenv("CREW_TEST_LONG");
+	int number = 0;
+	bool all_passed = true;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	make_own_places();
+	skipped = mmap(NULL, SKIPPED_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (skipped == MAP_FAILED)
+		return EXIT_FAILURE;
+	for (struct harness_test *test = first; test; test = test->next)
+		for (int i = 0; i < (test->count ? test->count : 1); i++) {
+			char name[256], text[TEXT_MAX] = "";
+			if (test->label)
+				snprintf(name, sizeof name, "%s", test->label(i));
+			else if (test->count)
+				snprintf(name, sizeof name, "%s_%d", test->test->name, i);
+			else
+				snprintf(name, sizeof name, "%s", test->test->name);
+			if ((only && strcmp(only, name) != 0) || (test->takes_long && !with_long))
+				continue;
+			bool passed = run(test, i, name, text, sizeof text);
+			printf("%sok %d - %s%s%s\n", passed ? "" : "not ", ++number, name,
+				passed && *skipped ? " # SKIP " : "", passed ? skipped : "");
+			print_comment(text);
+			all_passed = all_passed && passed;
+		}
+	printf("1..%d\n", number);
+	return all_passed ? EXIT_SUCCESS : EXIT_FAILURE;
+}

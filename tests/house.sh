@@ -1,0 +1,38 @@
+#!/bin/sh
+# house.sh - the structure of the project, and whether the harness itself can fail. Prints TAP.
+# From the build: CREW_SOURCE, CREW_BUILD.
+set -u
+cd "$CREW_SOURCE" || exit 1
+number=0
+failed=0
+
+# claim NAME COMMAND...: what the command says is shown if it fails; status 77 means skipped.
+claim()
+{
+	name=$1
+	shift
+	number=$((number + 1))
+	output=$("$@" 2>&1)
+	case $? in
+	0) echo "ok $number - $name" ;;
+	77) echo "ok $number - $name # SKIP $(echo "$output" | tail -n 1)" ;;
+	*)
+		echo "not ok $number - $name"
+		echo "$output" | sed 's/^/#   /'
+		failed=1 ;;
+	esac
+}
+
+# Every test of tests/leaky.c leaves something behind, so every one must fail.
+harness_sees_leaks()
+{
+	leaky=$(timeout 60 "$CREW_BUILD/tests/leaky")
+	rm -f /dev/shm/crew-left-* /tmp/crew-left-* # seen, then left, where the suite has no own /tmp
+	echo "$leaky"
+	[ "$(echo "$leaky" | grep -c '^not ok')" = "$(grep -c '^TEST(' tests/leaky.c)" ]
+}
+
+claim harness_sees_leaks harness_sees_leaks
+
+echo "1..$number"
+exit $failed
