@@ -1,1 +1,80 @@
-/* placeholder replaced in the next commit */
+/*
+ * crew.c - crew_init and crew_fini: put the layers together
+ *
+ * Stands above all layers; each is asked in their order, and undone in the reverse.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <crew/crew.h>
+#include "base/probe.h"
+#include "base/sys.h"
+#include "memory/heap.h"
+#include "process/process.h"
+#include "sync/sync.h"
+
+/* Threads of this process, as /proc counts them; 1 where it cannot be read. */
+static unsigned count_threads(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	if (!tasks)
+		return 1;
+	unsigned count = 0;
+	for (struct dirent *entry; (entry = readdir(tasks));)
+		count += entry->d_name[0] != '.';
+	closedir(tasks);
+	return count;
+}
+
+static bool may_have_threads(const struct crew_init_options *options)
+{
+#if defined(__SANITIZE_THREAD__)
+	return true; /* TSan runs one of its own */
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+	return true;
+#endif
+#endif
+	return options->threads_are_safe;
+}
+
+int crew_init_sized(const struct crew_init_options *given, size_t size)
+{
+	struct crew_init_options options;
+	int r = crew__options(&options, sizeof options, given, size);
+	if (r < 0)
+		return r;
+	if (crew__family.region)
+		return crew__family.self ? -EALREADY : -EBUSY; /* a child of the program's own fork has the mapping, but no part in it */
+	if (!may_have_threads(&options) && count_threads() > 1)
+		return -EBUSY;
+	const char *faults = getenv("CREW_FAULT");
+	if (faults && crew__fault_parse(faults) < 0)
+		return -EINVAL;
+	if (!crew__has(CREW__FEATURE_MEMFD) || !crew__has(CREW__FEATURE_PIDFD) || !crew__has(CREW__FEATURE_ROBUST))
+		return -ENOSYS;
+
+	r = crew__region_create(options.region_bytes, options.memory_cap);
+	if (r < 0)
+		return r;
+	crew__sync_init();
+	r = crew__heap_create();
+	if (r == 0)
+		r = crew__zygote_start();
+	if (r < 0)
+		crew__region_forget();
+	return r;
+}
+
+void crew_fini(void)
+{
+	if (!crew__family.founder)
+		return;
+	crew__zygote_stop();
+	crew__region_forget();
+}
+
+bool crew_is_member(void)
+{
+	return crew__family.self != 0;
+}

@@ -43,9 +43,10 @@ struct crew__lane {
 	uint64_t bell;        /* offset of a futex word that this thread has changed or is about to: owed a wake-up if it dies */
 	uint64_t asleep_on;   /* offset of the futex word it sleeps on */
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
+	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
 	uint64_t leases;      /* first message leased by this lane (channel) */
 	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
-	uint64_t spare[3];
+	uint64_t spare[2];
 	uint32_t undo_count;  /* entries of undo[] that are in force */
 	uint32_t depth;       /* 1: inside a section */
 	struct crew__undo undo[CREW__UNDO];
