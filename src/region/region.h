@@ -14,7 +14,6 @@
 
 #include <sys/types.h>
 #include <crew/base.h>
-#include <crew/process.h>
 
 #define CREW__PAGE UINT64_C(4096)
 #define CREW__SLOTS 16385u /* processes; number 0 is nobody */
