@@ -33,6 +33,11 @@ harness_sees_leaks()
 }
 
 claim harness_sees_leaks harness_sees_leaks
+claim layers_use_only_those_below tools/check-layers "$CREW_BUILD"
+claim headers_stand_alone tools/check-headers
+claim exports_agree tools/check-exports "$CREW_BUILD"
+claim readme_is_true tools/check-readme "$CREW_BUILD"
+claim install_is_complete tools/check-install "$CREW_BUILD"
 
 echo "1..$number"
 exit $failed

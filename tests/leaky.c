@@ -18,7 +18,7 @@ TEST(closed_descriptor) { close(0); }
 TEST(mapping)
 {
 	int fd = memfd_create("crew-left", MFD_CLOEXEC);
-	ck_assert_ptr_ne(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), MAP_FAILED);
+	ck_assert_ptr_ne(mmap(NULL, 1 << 30, PROT_READ, MAP_SHARED, fd, 0), MAP_FAILED);
 	close(fd);
 }
 
