@@ -633,12 +633,14 @@ static void at_most(unsigned seconds, const char *text, int status)
 	alarm(seconds);
 }
 
-/* "Open MPI v4.1.4, package: …" → "Open MPI v4.1.4" */
+/* "Open MPI v4.1.4, package: …" → "Open MPI v4.1.4"; "MPICH Version:<tab>4.0.2<newline>…" → "MPICH Version: 4.0.2" */
 static void library_name(char text[static MPI_MAX_LIBRARY_VERSION_STRING])
 {
 	int length;
 	MPI_Get_library_version(text, &length);
 	text[strcspn(text, ",\n")] = 0;
+	for (char *tab = text; (tab = strchr(tab, '\t'));)
+		*tab = ' ';
 }
 
 static int be_rank(int argc, char **argv)
@@ -707,6 +709,9 @@ static int become_ranks(char **argv)
 	case -ETIMEDOUT:
 		cli_note("%u ranks were not done after %d s and have been stopped", ranks, ALL_SECONDS);
 		return EXIT_WRONG;
+	case -ECHILD:
+		cli_note("the process that watches the ranks was killed, and they with it");
+		return EXIT_WRONG;
 	case -EPIPE: case -EIO: case -EBADF: case -ENOSPC:
 		cli_note("cannot write to standard output: %s", strerror(-r));
 		return EXIT_WRONG;
@@ -715,6 +720,8 @@ static int become_ranks(char **argv)
 	}
 	if (end.state == CREW_EXITED && end.code <= EXIT_LACK)
 		return end.code;
+	if (end.state == CREW_EXITED && end.code == 127)
+		cli_lack("the launcher cannot be executed; is %s installed whole?", crew_cluster_package(BUILT_FOR));
 	cli_note("a rank or the launcher died (%s %d)", end.state == CREW_EXITED ? "exit status" : "signal",
 		end.state == CREW_EXITED ? end.code : end.signal);
 	return EXIT_WRONG;

@@ -105,6 +105,7 @@ struct cli cli_parse(const struct argp *argp, int argc, char **argv, void *input
 	cli = (struct cli){ .seed = 1 };
 	stop_install();
 	atexit(flush_at_exit);
+	argv[0] = program_invocation_short_name; /* in all messages: getopt takes its own from here */
 	argp_parse(argp, argc, argv, 0, NULL, input);
 	if (!cli.workers) {
 		unsigned cpus = crew_cpus();
