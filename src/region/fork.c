@@ -21,19 +21,22 @@ static void in_child(void)
 		children[i]();
 }
 
-void crew__at_fork(void (*child)(void))
+void crew__fork_init(void)
 {
 	static bool registered;
+	if (!registered)
+		pthread_atfork(NULL, NULL, in_child);
+	registered = true;
+}
+
+void crew__at_fork(void (*child)(void))
+{
 	for (unsigned i = 0; i < count; i++)
 		if (children[i] == child)
 			return;
 	if (count == sizeof children / sizeof children[0])
 		crew__panic("more at-fork handlers than there is room for");
 	children[count++] = child;
-	if (!registered) {
-		pthread_atfork(NULL, NULL, in_child);
-		registered = true;
-	}
 }
 
 void crew__become(uint32_t id)

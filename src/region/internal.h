@@ -17,7 +17,16 @@ uint64_t crew__start_time(pid_t pid);
 /* Repair what `lane` left. The caller has its `alive` by EOWNERDEAD. Afterwards the lane is FREE, with a new generation. */
 void crew__sweep(struct crew__lane *lane);
 
+/* The end of a sweep: empty, with a new generation, FREE. */
+void crew__lane_free(struct crew__lane *lane);
+
 /* After a fork, in the child: no lane. */
 void crew__lane_forget(void);
+
+/* In crew_fini: unlock all lanes, ours too. Whether no thread's robust list leads through the table any more. */
+bool crew__lane_dissolve(void);
+
+/* Register the handlers of fork.c; twice is fine. */
+void crew__fork_init(void);
 
 #endif

@@ -7,7 +7,8 @@
  * Death    of a joiner before LIVE: the lane is FREE with a marked mutex, nothing else in it; the
  *          next joiner makes the mutex good and goes on.
  *          of a sweeper: the mutex is marked again; whoever comes next sweeps again.
- * Why no unlock at leave: unlocking would walk list links that lie in shared memory.
+ * Why no unlock at leave: unlocking would walk list links that lie in shared memory, and a thread's end does it anyway.
+ *          Only crew_fini unlocks, when the family has no other process left.
  */
 #include <pthread.h>
 #include <stddef.h>
@@ -59,23 +60,53 @@ static void make_key(void)
 	pthread_key_create(&at_thread_end, thread_ends);
 }
 
-/* A lane that nobody has, with its mutex locked by us; NULL if all below `high` are taken. */
+/* Whether a lane whose thread left in good order holds nothing that a sweep would have to give back. */
+static bool left_nothing(const struct crew__lane *lane)
+{
+	if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_LEFT || lane->leases || lane->attempt)
+		return false;
+	for (int i = 0; i < CREW__HOLDS; i++)
+		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED))
+			return false;
+	for (unsigned i = 0; i < sizeof lane->mine / sizeof lane->mine[0]; i++)
+		if (lane->mine[i])
+			return false;
+	return true;
+}
+
+/*
+ * A lane that nobody has, FREE, with its mutex locked by us; NULL if all below `high` are taken. One that was left empty
+ * becomes free here, without a sweep. What looks so before the trylock stays so: its thread never touches it again.
+ */
 static struct crew__lane *find_free(uint32_t high)
 {
 	for (uint32_t number = 1; number < high; number++) {
 		struct crew__lane *lane = crew__lane_at(number);
-		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
+		bool empty = left_nothing(lane);
+		if (!empty && __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
 			continue;
 		int r = pthread_mutex_trylock(&lane->alive);
 		if (r == EOWNERDEAD)
-			pthread_mutex_consistent(&lane->alive); /* a joiner died before it was LIVE: nothing is in it */
+			pthread_mutex_consistent(&lane->alive); /* it was left empty, or a joiner died before it was LIVE */
 		else if (r != 0)
 			continue;
-		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_FREE)
+		uint32_t state = __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE);
+		if (r == EOWNERDEAD && state == CREW__LANE_LEFT)
+			crew__lane_free(lane);
+		if (r == EOWNERDEAD || state == CREW__LANE_FREE)
 			return lane;
 		pthread_mutex_unlock(&lane->alive);
 	}
 	return NULL;
+}
+
+void crew__lane_free(struct crew__lane *lane)
+{
+	lane->depth = 0;
+	lane->attempt = 0;
+	lane->process = 0;
+	__atomic_store_n(&lane->generation, (lane->generation + 1) & 0x7fffu, __ATOMIC_RELEASE);
+	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
 }
 
 static int join(struct crew__lane **ret)
@@ -86,15 +117,14 @@ static int join(struct crew__lane **ret)
 	pthread_once(&once, make_key);
 	struct crew__lane *lane;
 	bool grown = false;
-	for (bool last_try = false;;) {
+	for (;;) {
 		uint32_t high = __atomic_load_n(&region->lanes_high, __ATOMIC_ACQUIRE);
 		lane = find_free(high);
 		if (lane)
 			break;
 		int r = crew__table_grow(&region->lanes_high, CREW__LANES, region->lanes, sizeof *lane, high, make_lane);
-		if (r < 0 && last_try)
+		if (r < 0)
 			return r;
-		last_try = r < 0;
 		grown = true;
 	}
 	lane->process = crew__family.self;
@@ -129,6 +159,23 @@ void crew__lane_forget(void)
 	if (self)
 		pthread_setspecific(at_thread_end, NULL);
 	self = NULL;
+}
+
+bool crew__lane_dissolve(void)
+{
+	bool alone = true;
+	struct crew__lane *lane;
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
+		int r = lane == self ? 0 : pthread_mutex_trylock(&lane->alive);
+		if (r == EOWNERDEAD)
+			pthread_mutex_consistent(&lane->alive);
+		if (r == 0 || r == EOWNERDEAD)
+			pthread_mutex_unlock(&lane->alive);
+		else
+			alone = false;
+	}
+	crew__lane_forget();
+	return alone;
 }
 
 /* Try to sweep one lane: whether it is (now) nobody's. generation: only that life of it; UINT32_MAX: any. */

@@ -61,6 +61,7 @@ static int map_region(int fd, uint64_t *bytes, bool asked, void **ret)
 int crew__region_create(uint64_t bytes, uint64_t memory_cap)
 {
 	bool asked = bytes != 0;
+	crew__fork_init();
 	bytes = asked ? page_up(bytes) : DEFAULT_BYTES;
 	if (bytes < LEAST_BYTES || bytes > UINT64_C(1) << 46)
 		return -EINVAL;
@@ -127,12 +128,12 @@ void crew__region_forget(void)
 	struct crew__region *region = crew__family.region;
 	if (!region)
 		return;
-	crew__lane_leave();
-	/* The tables stay mapped: this thread's robust list leads through its lane, and the kernel walks it at the end. */
-	uint64_t heap = region->heap, bytes = region->bytes;
+	uint64_t bytes = region->bytes;
+	/* Where another thread still has a lane the tables must stay: its robust list leads through them, and the kernel walks it. */
+	uint64_t keep = crew__lane_dissolve() ? 0 : region->heap;
 	close(crew__family.memfd);
 	crew__family = (struct crew__family){ .memfd = -1 };
-	munmap((char *)region + heap, bytes - heap);
+	munmap((char *)region + keep, bytes - keep);
 }
 
 bool crew__in_region(const void *pointer, size_t size)

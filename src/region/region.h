@@ -87,7 +87,7 @@ extern struct crew__family crew__family;
 /* Create the region and make this process its founder (slot 1). Errors as crew_init. */
 int crew__region_create(uint64_t bytes, uint64_t memory_cap);
 
-/* Unmap the heap and forget the family. The tables stay mapped until the process ends: a robust list leads through the lanes. */
+/* Unmap and forget the family; the tables stay mapped if other threads of this process have lanes. */
 void crew__region_forget(void);
 
 static inline void *crew__at(uint64_t offset)

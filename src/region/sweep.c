@@ -44,11 +44,7 @@ void crew__sweep(struct crew__lane *lane)
 	crew__roll_back(lane);
 	for (unsigned i = 0; i < count; i++)
 		layers[i](lane, id, clean);
-	lane->depth = 0;
-	lane->attempt = 0;
-	lane->process = 0;
 	if (!clean)
 		__atomic_fetch_add(&crew__family.region->deaths, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&lane->generation, (lane->generation + 1) & 0x7fffu, __ATOMIC_RELEASE);
-	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
+	crew__lane_free(lane);
 }
