@@ -83,7 +83,7 @@ static void check_descriptors(void)
 }
 
 /* crew_fini leaves the tables of lanes and slots: the kernel's robust list leads through them. */
-#define TABLES_MAX (16ul << 20)
+#define TABLES_MAX (32ul << 20)
 
 static void check_mappings(void)
 {
