@@ -1,0 +1,626 @@
+/*
+ * sync.c - locks, semaphores, counters, conditions, events, barriers, with threads as lanes
+ *
+ * A thread that ends without giving back is dead to the others, just as a killed process: the
+ * suite runs under TSan too. Deaths of processes, at every instruction: tests/death.c.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+#include <crew/crew.h>
+#include "region/lane.h"
+#include "sync/section.h"
+
+#define MS CREW_MILLISECOND
+
+/* Everything that a test shares. */
+static struct shared {
+	struct crew_lock lock, other;
+	struct crew_rwlock rwlock;
+	struct crew_semaphore semaphore;
+	struct crew_counter counter;
+	struct crew_condition condition;
+	struct crew_event event;
+	struct crew_barrier barrier;
+	uint32_t guard, bell;
+	uint64_t a, b;
+	long sum;
+	int result[8];
+} *s;
+
+static void begin(void)
+{
+	must(crew_init(NULL));
+	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+}
+
+static void end(void)
+{
+	crew_free(s);
+	must(crew_heap_check());
+	crew_fini();
+}
+
+static pthread_t start(void *(*function)(void *), void *argument)
+{
+	pthread_t thread;
+	ck_assert_int_eq(pthread_create(&thread, NULL, function, argument), 0);
+	return thread;
+}
+
+static void run(void *(*function)(void *), void *argument)
+{
+	pthread_join(start(function, argument), NULL);
+}
+
+static unsigned asleep(void)
+{
+	struct crew__lane *lane;
+	unsigned count = 0;
+	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
+		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
+	return count;
+}
+
+/* ---- lock ---- */
+
+static void *add_under_lock(void *count)
+{
+	for (long i = 0; i < *(long *)count; i++) {
+		must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+		s->sum++;
+		crew_lock_release(&s->lock);
+	}
+	return NULL;
+}
+
+TEST(a_lock_excludes, .timeout = 60)
+{
+	begin();
+	long count = 20000;
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		threads[i] = start(add_under_lock, &count);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_int_eq(s->sum, 4 * count);
+	ck_assert(!crew_lock_is_held(&s->lock));
+	end();
+}
+
+static void *try_lock(void *unused)
+{
+	(void)unused;
+	ck_assert(!crew_lock_is_mine(&s->lock));
+	s->result[0] = crew_lock_acquire(&s->lock, CREW_POLL);
+	s->result[1] = crew_lock_acquire(&s->lock, crew_after(30 * MS));
+	return NULL;
+}
+
+TEST(a_held_lock_times_out_for_others_and_is_a_deadlock_for_its_owner)
+{
+	begin();
+	must(crew_lock_acquire(&s->lock, CREW_POLL));
+	ck_assert(crew_lock_is_mine(&s->lock));
+	must_be(-EDEADLK, crew_lock_acquire(&s->lock, CREW_FOREVER));
+	crew_time before = crew_now();
+	run(try_lock, NULL);
+	must_be(-ETIMEDOUT, s->result[0]);
+	must_be(-ETIMEDOUT, s->result[1]);
+	ck_assert_int_ge(crew_now() - before, 30 * MS);
+	crew_lock_release(&s->lock);
+	end();
+}
+
+TEST(a_recursive_lock_is_released_as_often_as_acquired)
+{
+	begin();
+	crew_lock_init(&s->lock, CREW_LOCK_RECURSIVE);
+	for (int i = 0; i < 3; i++)
+		must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+	for (int i = 0; i < 3; i++) {
+		ck_assert(crew_lock_is_mine(&s->lock));
+		crew_lock_release(&s->lock);
+	}
+	ck_assert(!crew_lock_is_held(&s->lock));
+	end();
+}
+
+TEST(a_thread_can_hold_64_locks)
+{
+	begin();
+	struct crew_lock *locks;
+	must(crew_array(65, sizeof *locks, (void **)&locks));
+	for (int i = 0; i < 64; i++)
+		must(crew_lock_acquire(&locks[i], CREW_FOREVER));
+	must_be(-ENOLCK, crew_lock_acquire(&locks[64], CREW_FOREVER));
+	for (int i = 0; i < 64; i++)
+		crew_lock_release(&locks[i]);
+	crew_free(locks);
+	end();
+}
+
+TEST(objects_outside_shared_memory_are_refused)
+{
+	begin();
+	struct crew_lock lock = { 0 };
+	struct crew_semaphore semaphore = { 0 };
+	must_be(-EINVAL, crew_lock_acquire(&lock, CREW_FOREVER));
+	must_be(-EINVAL, crew_semaphore_acquire(&semaphore, CREW_FOREVER));
+	end();
+}
+
+static void *die_holding(void *how)
+{
+	int n = *(int *)how;
+	must_be(n ? CREW_OWNER_DIED : 0, crew_lock_acquire(&s->lock, CREW_FOREVER));
+	if (n == 2) /* releases, but does not repair */
+		crew_lock_release(&s->lock);
+	return NULL;
+}
+
+TEST(after_a_death_everybody_hears_of_it_until_it_is_repaired)
+{
+	begin();
+	for (int how = 0; how < 3; how++)
+		run(die_holding, &how);
+	must_be(CREW_OWNER_DIED, crew_lock_acquire(&s->lock, CREW_FOREVER));
+	crew_lock_repaired(&s->lock);
+	crew_lock_release(&s->lock);
+	must(crew_lock_acquire(&s->lock, CREW_POLL));
+	crew_lock_release(&s->lock);
+	end();
+}
+
+TEST(even_a_poll_gets_the_lock_of_a_dead_owner)
+{
+	begin();
+	run(die_holding, &(int){ 0 });
+	must_be(CREW_OWNER_DIED, crew_lock_acquire(&s->lock, CREW_POLL));
+	crew_lock_release(&s->lock);
+	end();
+}
+
+/* ---- rwlock ---- */
+
+static void *read_lock(void *result)
+{
+	int r = crew_rwlock_read(&s->rwlock, crew_after(2000 * MS));
+	*(int *)result = r;
+	if (r >= 0)
+		crew_rwlock_release(&s->rwlock);
+	return NULL;
+}
+
+static void *write_lock(void *result)
+{
+	int r = crew_rwlock_write(&s->rwlock, crew_after(30 * MS));
+	*(int *)result = r;
+	if (r >= 0)
+		crew_rwlock_release(&s->rwlock);
+	return NULL;
+}
+
+TEST(readers_share_and_writers_do_not)
+{
+	begin();
+	must(crew_rwlock_read(&s->rwlock, CREW_FOREVER));
+	must(crew_rwlock_read(&s->rwlock, CREW_FOREVER)); /* again: it has it already */
+	must_be(-EDEADLK, crew_rwlock_write(&s->rwlock, CREW_FOREVER));
+	run(read_lock, &s->result[0]);
+	must(s->result[0]);
+	run(write_lock, &s->result[0]);
+	must_be(-ETIMEDOUT, s->result[0]);
+	run(read_lock, &s->result[0]); /* a writer that gave up is in nobody's way */
+	must(s->result[0]);
+	crew_rwlock_release(&s->rwlock);
+	crew_rwlock_release(&s->rwlock);
+	must(crew_rwlock_write(&s->rwlock, CREW_POLL));
+	must_be(-EDEADLK, crew_rwlock_read(&s->rwlock, CREW_FOREVER));
+	run(write_lock, &s->result[0]);
+	must_be(-ETIMEDOUT, s->result[0]);
+	crew_rwlock_release(&s->rwlock);
+	end();
+}
+
+static void *write_pairs(void *unused)
+{
+	(void)unused;
+	for (int i = 0; i < 2000; i++) {
+		must(crew_rwlock_write(&s->rwlock, CREW_FOREVER));
+		s->a++;
+		s->b++;
+		crew_rwlock_release(&s->rwlock);
+	}
+	return NULL;
+}
+
+static void *read_pairs(void *torn)
+{
+	for (int i = 0; i < 2000; i++) {
+		must(crew_rwlock_read(&s->rwlock, CREW_FOREVER));
+		*(int *)torn += s->a != s->b;
+		crew_rwlock_release(&s->rwlock);
+	}
+	return NULL;
+}
+
+TEST(no_reader_sees_half_a_write, .timeout = 60)
+{
+	begin();
+	pthread_t threads[4] = { start(write_pairs, NULL), start(write_pairs, NULL), start(read_pairs, &s->result[0]),
+		start(read_pairs, &s->result[1]) };
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(s->a, 4000);
+	ck_assert_int_eq(s->result[0] + s->result[1], 0);
+	end();
+}
+
+static void *die_reading(void *unused) { must(crew_rwlock_read(&s->rwlock, CREW_FOREVER)); return unused; }
+static void *die_writing(void *unused) { must(crew_rwlock_write(&s->rwlock, CREW_FOREVER)); return unused; }
+
+TEST(a_dead_reader_is_in_nobodys_way)
+{
+	begin();
+	run(die_reading, NULL);
+	must(crew_rwlock_write(&s->rwlock, crew_after(2000 * MS)));
+	crew_rwlock_release(&s->rwlock);
+	end();
+}
+
+TEST(a_dead_writer_is_told_to_all_until_a_writer_repairs)
+{
+	begin();
+	run(die_writing, NULL);
+	run(read_lock, &s->result[0]);
+	must_be(CREW_OWNER_DIED, s->result[0]);
+	run(read_lock, &s->result[0]);
+	must_be(CREW_OWNER_DIED, s->result[0]);
+	must_be(CREW_OWNER_DIED, crew_rwlock_write(&s->rwlock, CREW_FOREVER));
+	crew_rwlock_repaired(&s->rwlock);
+	crew_rwlock_release(&s->rwlock);
+	must(crew_rwlock_read(&s->rwlock, CREW_FOREVER));
+	crew_rwlock_release(&s->rwlock);
+	end();
+}
+
+/* ---- semaphore ---- */
+
+static void *take_and_die(void *permits)
+{
+	for (int i = 0; i < *(int *)permits; i++)
+		must(crew_semaphore_acquire(&s->semaphore, CREW_FOREVER));
+	return NULL;
+}
+
+/* CPython's TestSemaphore: the value follows. */
+TEST(permits_are_counted_and_only_a_holder_may_release)
+{
+	begin();
+	must_be(-ETIMEDOUT, crew_semaphore_acquire(&s->semaphore, CREW_POLL)); /* all zero: no permits */
+	crew_semaphore_init(&s->semaphore, 2);
+	must_be(-EPERM, crew_semaphore_release(&s->semaphore));
+	must(crew_semaphore_acquire(&s->semaphore, CREW_FOREVER));
+	must(crew_semaphore_acquire(&s->semaphore, CREW_FOREVER));
+	ck_assert_uint_eq(crew_semaphore_free(&s->semaphore), 0);
+	crew_time before = crew_now();
+	must_be(-ETIMEDOUT, crew_semaphore_acquire(&s->semaphore, crew_after(20 * MS)));
+	ck_assert_int_ge(crew_now() - before, 20 * MS);
+	must(crew_semaphore_release(&s->semaphore));
+	must(crew_semaphore_release(&s->semaphore));
+	must_be(-EPERM, crew_semaphore_release(&s->semaphore));
+	ck_assert_uint_eq(crew_semaphore_free(&s->semaphore), 2);
+	end();
+}
+
+TEST(permits_of_the_dead_come_back)
+{
+	begin();
+	crew_semaphore_init(&s->semaphore, 3);
+	run(take_and_die, &(int){ 3 });
+	for (int i = 0; i < 3; i++)
+		must(crew_semaphore_acquire(&s->semaphore, crew_after(2000 * MS)));
+	ck_assert_uint_eq(crew_semaphore_free(&s->semaphore), 0);
+	for (int i = 0; i < 3; i++)
+		must(crew_semaphore_release(&s->semaphore));
+	ck_assert_uint_eq(crew_semaphore_free(&s->semaphore), 3);
+	end();
+}
+
+static void *in_and_out(void *unused)
+{
+	(void)unused;
+	for (int i = 0; i < 1000; i++) {
+		must(crew_semaphore_acquire(&s->semaphore, CREW_FOREVER));
+		long inside = __atomic_add_fetch(&s->sum, 1, __ATOMIC_SEQ_CST);
+		if (inside > 2)
+			__atomic_store_n(&s->result[0], 1, __ATOMIC_RELAXED);
+		__atomic_sub_fetch(&s->sum, 1, __ATOMIC_SEQ_CST);
+		must(crew_semaphore_release(&s->semaphore));
+	}
+	return NULL;
+}
+
+TEST(no_more_are_inside_than_there_are_permits, .timeout = 60)
+{
+	begin();
+	crew_semaphore_init(&s->semaphore, 2);
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		threads[i] = start(in_and_out, NULL);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_int_eq(s->result[0], 0);
+	ck_assert_uint_eq(crew_semaphore_free(&s->semaphore), 2);
+	end();
+}
+
+/* ---- counter, event, condition ---- */
+
+static void *take_units(void *count)
+{
+	for (int i = 0; i < *(int *)count; i++)
+		must(crew_counter_wait(&s->counter, CREW_FOREVER));
+	return NULL;
+}
+
+TEST(every_unit_posted_is_taken_once, .timeout = 60)
+{
+	begin();
+	must_be(-ETIMEDOUT, crew_counter_wait(&s->counter, CREW_POLL));
+	int each = 3000;
+	pthread_t a = start(take_units, &each), b = start(take_units, &each);
+	for (int i = 0; i < 3000; i++)
+		must(crew_counter_post(&s->counter, 2));
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	ck_assert_uint_eq(crew_counter_value(&s->counter), 0);
+	must(crew_counter_post(&s->counter, 0x7fffffff));
+	must_be(-EINVAL, crew_counter_post(&s->counter, 2));
+	end();
+}
+
+static void *wait_for_event(void *result)
+{
+	*(int *)result = crew_event_wait(&s->event, crew_after(5000 * MS));
+	return NULL;
+}
+
+TEST(an_event_lets_all_through_until_it_is_cleared)
+{
+	begin();
+	must_be(-ETIMEDOUT, crew_event_wait(&s->event, crew_after(5 * MS)));
+	s->result[0] = s->result[1] = 1;
+	pthread_t a = start(wait_for_event, &s->result[0]), b = start(wait_for_event, &s->result[1]);
+	await(asleep() == 2);
+	must(crew_event_set(&s->event));
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	must(s->result[0]);
+	must(s->result[1]);
+	ck_assert(crew_event_is_set(&s->event));
+	must(crew_event_wait(&s->event, CREW_POLL));
+	must(crew_event_clear(&s->event));
+	must_be(-ETIMEDOUT, crew_event_wait(&s->event, CREW_POLL));
+	end();
+}
+
+TEST(an_automatic_event_lets_one_through)
+{
+	begin();
+	crew_event_init(&s->event, CREW_EVENT_AUTO);
+	s->result[0] = s->result[1] = 1;
+	pthread_t a = start(wait_for_event, &s->result[0]), b = start(wait_for_event, &s->result[1]);
+	await(asleep() == 2);
+	must(crew_event_set(&s->event));
+	await(__atomic_load_n(&s->result[0], __ATOMIC_ACQUIRE) + __atomic_load_n(&s->result[1], __ATOMIC_ACQUIRE) == 1);
+	ck_assert(!crew_event_is_set(&s->event));
+	must(crew_event_set(&s->event));
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	end();
+}
+
+static void *wait_for_sum(void *result)
+{
+	must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+	while (s->sum == 0) {
+		int r = crew_condition_wait(&s->condition, &s->lock, crew_after(5000 * MS));
+		if (r < 0)
+			break;
+	}
+	*(int *)result = crew_lock_is_mine(&s->lock) && s->sum-- > 0;
+	crew_lock_release(&s->lock);
+	return NULL;
+}
+
+/* CPython's TestCondition: notify wakes one at a time, all of them in the end. */
+TEST(a_notify_is_never_lost)
+{
+	begin();
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		threads[i] = start(wait_for_sum, &s->result[i]);
+	await(asleep() == 4);
+	for (int i = 0; i < 4; i++) {
+		must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+		s->sum++;
+		crew_lock_release(&s->lock);
+		must(crew_condition_notify(&s->condition, 1));
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		ck_assert_int_eq(s->result[i], 1);
+	}
+	ck_assert_int_eq(s->sum, 0);
+	end();
+}
+
+TEST(a_condition_wait_holds_the_lock_on_return)
+{
+	begin();
+	must_be(-EPERM, crew_condition_wait(&s->condition, &s->lock, CREW_POLL));
+	must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+	crew_time before = crew_now();
+	must_be(-ETIMEDOUT, crew_condition_wait(&s->condition, &s->lock, crew_after(10 * MS)));
+	ck_assert_int_ge(crew_now() - before, 10 * MS);
+	ck_assert(crew_lock_is_mine(&s->lock));
+	crew_lock_release(&s->lock);
+	must(crew_condition_notify(&s->condition, UINT32_MAX));
+	end();
+}
+
+/* ---- barrier ---- */
+
+struct party { int phases; int result; unsigned zeros; int leaves; };
+
+static void *meet(void *argument)
+{
+	struct party *party = argument;
+	for (int i = 0; i < party->phases && party->result == 0; i++) {
+		unsigned place = 99;
+		long before = __atomic_add_fetch(&s->sum, 1, __ATOMIC_SEQ_CST);
+		party->result = crew_barrier_wait(&s->barrier, &place, crew_after(8000 * MS));
+		party->zeros += place == 0;
+		if (party->result == 0 && __atomic_load_n(&s->sum, __ATOMIC_SEQ_CST) < (before - 1) / 3 * 3 + 3)
+			party->result = 1; /* through before all had arrived */
+	}
+	if (party->leaves)
+		must(crew_barrier_leave(&s->barrier));
+	return NULL;
+}
+
+/* CPython's TestBarrier: phases stay in step, one party gets 0 in each. */
+TEST(phases_stay_in_step, .timeout = 60)
+{
+	begin();
+	must_be(-EINVAL, crew_barrier_wait(&s->barrier, NULL, CREW_FOREVER));
+	crew_barrier_init(&s->barrier, 3);
+	struct party parties[3];
+	pthread_t threads[3];
+	for (int i = 0; i < 3; i++) {
+		parties[i] = (struct party){ 500, 0, 0, 1 };
+		threads[i] = start(meet, &parties[i]);
+	}
+	unsigned zeros = 0;
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		must(parties[i].result);
+		zeros += parties[i].zeros;
+	}
+	ck_assert_uint_eq(zeros, 500);
+	end();
+}
+
+TEST(a_timeout_breaks_the_barrier_for_all_until_reset)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 3);
+	struct party other = { 1, 0, 0, 0 };
+	pthread_t thread = start(meet, &other);
+	await(crew_barrier_waiting(&s->barrier) == 1);
+	must_be(-ETIMEDOUT, crew_barrier_wait(&s->barrier, NULL, crew_after(10 * MS)));
+	pthread_join(thread, NULL);
+	must_be(-ECANCELED, other.result);
+	ck_assert(crew_barrier_is_broken(&s->barrier));
+	must_be(-ECANCELED, crew_barrier_wait(&s->barrier, NULL, CREW_FOREVER));
+	must(crew_barrier_reset(&s->barrier));
+	ck_assert(!crew_barrier_is_broken(&s->barrier));
+	end();
+}
+
+static const char *const breakers[] = { "abort", "reset", "a party ends between phases" };
+static const char *breaker_label(int i) { return breakers[i]; }
+
+TEST(whoever_waits_hears_that_it_broke, .count = 3, .label = breaker_label)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 2);
+	if (index == 2) { /* both become parties; one of them then ends */
+		struct party first = { 1, 0, 0, 0 };
+		pthread_t thread = start(meet, &first);
+		must(crew_barrier_wait(&s->barrier, NULL, crew_after(5000 * MS)));
+		pthread_join(thread, NULL);
+		must_be(-ECANCELED, crew_barrier_wait(&s->barrier, NULL, crew_after(5000 * MS)));
+		end();
+		return;
+	}
+	struct party other = { 1, 0, 0, 0 };
+	pthread_t thread = start(meet, &other);
+	await(crew_barrier_waiting(&s->barrier) == 1);
+	if (index == 0)
+		must(crew_barrier_abort(&s->barrier));
+	else
+		must(crew_barrier_reset(&s->barrier));
+	pthread_join(thread, NULL);
+	must_be(-ECANCELED, other.result);
+	end();
+}
+
+/* ---- sections and bells: what all of the above and the layers above stand on ---- */
+
+static void *die_in_a_section(void *how)
+{
+	struct crew__lane *lane;
+	must(crew__enter(&lane, &s->guard, CREW_FOREVER));
+	crew__set64(lane, &s->a, 100);
+	if (*(int *)how == 1)
+		crew__commit(lane);
+	crew__set64(lane, &s->b, 200);
+	crew__set64(lane, &s->a, 300);
+	if (*(int *)how == 2)
+		crew__leave(lane, &s->guard);
+	if (*(int *)how == 3)
+		crew__abandon(lane, &s->guard);
+	return NULL;
+}
+
+TEST(a_section_happens_as_a_whole_or_not_at_all)
+{
+	static const uint64_t a[] = { 1, 100, 300, 1 }, b[] = { 2, 2, 200, 2 };
+	for (int how = 0; how < 4; how++) {
+		struct crew__lane *lane;
+		begin();
+		s->a = 1;
+		s->b = 2;
+		run(die_in_a_section, &how);
+		must(crew__enter(&lane, &s->guard, crew_after(5000 * MS)));
+		ck_assert_uint_eq(s->a, a[how]);
+		ck_assert_uint_eq(s->b, b[how]);
+		crew__leave(lane, &s->guard);
+		end();
+	}
+}
+
+static void *consume(void *count)
+{
+	struct crew__lane *lane;
+	must(crew__lane_self(&lane));
+	for (int got = 0; got < *(int *)count;) {
+		uint32_t seen = crew__bell_look(&s->bell);
+		uint64_t there = __atomic_load_n(&s->a, __ATOMIC_SEQ_CST);
+		if (there && __atomic_compare_exchange_n(&s->a, &there, there - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			got++;
+		else if (!there)
+			must(crew__bell_wait(lane, &s->bell, seen, crew_after(5000 * MS)));
+	}
+	return NULL;
+}
+
+TEST(no_ring_is_lost_and_no_sleep_needs_its_slice, .timeout = 60)
+{
+	begin();
+	int each = 5000;
+	struct crew__lane *lane;
+	must(crew__lane_self(&lane));
+	pthread_t x = start(consume, &each), y = start(consume, &each);
+	for (int i = 0; i < 2 * each; i++) {
+		__atomic_add_fetch(&s->a, 1, __ATOMIC_SEQ_CST);
+		crew__ring(lane, &s->bell, 1);
+	}
+	pthread_join(x, NULL);
+	pthread_join(y, NULL);
+	ck_assert_uint_eq(s->a, 0);
+	end();
+}
