@@ -82,18 +82,13 @@ static void check_descriptors(void)
 	}
 }
 
-/* crew_fini leaves the tables of lanes and slots: the kernel's robust list leads through them. */
-#define TABLES_MAX (32ul << 20)
-
 static void check_mappings(void)
 {
 	char line[PATH_MAX + 128];
-	unsigned long from, to;
 	FILE *maps = fopen("/proc/self/maps", "re");
 	ck_assert_ptr_nonnull(maps);
 	while (fgets(line, sizeof line, maps))
-		if (strstr(line, "/memfd:crew") && sscanf(line, "%lx-%lx", &from, &to) == 2)
-			ck_assert_msg(to - from <= TABLES_MAX, "left mapped: %s", line);
+		ck_assert_msg(!strstr(line, "/memfd:crew"), "left mapped: %s", line);
 	fclose(maps);
 }
 
