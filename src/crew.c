@@ -4,6 +4,7 @@
  * Stands above all layers; each is asked in their order, and undone in the reverse.
  */
 #include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <crew/crew.h>
@@ -26,16 +27,16 @@ static unsigned count_threads(void)
 	return count;
 }
 
-static bool may_have_threads(const struct crew_init_options *options)
+/* A thread just joined may be counted for a moment longer, so give it that moment. */
+static bool other_threads_run(void)
 {
-#if defined(__SANITIZE_THREAD__)
-	return true; /* TSan runs one of its own */
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-	return true;
-#endif
-#endif
-	return options->threads_are_safe;
+	crew_time until = crew_after(20 * CREW_MILLISECOND);
+	while (count_threads() > (CREW__TSAN ? 2 : 1)) {
+		if (crew_now() >= until)
+			return true;
+		sched_yield();
+	}
+	return false;
 }
 
 int crew_init_sized(const struct crew_init_options *given, size_t size)
@@ -46,7 +47,7 @@ int crew_init_sized(const struct crew_init_options *given, size_t size)
 		return r;
 	if (crew__family.region)
 		return crew__family.self ? -EALREADY : -EBUSY; /* a child of the program's own fork has the mapping, but no part in it */
-	if (!may_have_threads(&options) && count_threads() > 1)
+	if (!options.threads_are_safe && other_threads_run())
 		return -EBUSY;
 	const char *faults = getenv("CREW_FAULT");
 	if (faults && crew__fault_parse(faults) < 0)

@@ -383,7 +383,7 @@ TEST(every_unit_posted_is_taken_once, .timeout = 60)
 
 static void *wait_for_event(void *result)
 {
-	*(int *)result = crew_event_wait(&s->event, crew_after(5000 * MS));
+	__atomic_store_n((int *)result, crew_event_wait(&s->event, crew_after(5000 * MS)), __ATOMIC_RELEASE);
 	return NULL;
 }
 

@@ -17,6 +17,18 @@
 #include <crew/base.h>
 #include <crew/error.h>
 
+/* Built with TSan: it runs a thread of its own, and its shadow costs four times the address space. */
+#if defined(__SANITIZE_THREAD__)
+#define CREW__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CREW__TSAN 1
+#endif
+#endif
+#ifndef CREW__TSAN
+#define CREW__TSAN 0
+#endif
+
 /* One list of the calls: their names for CREW_FAULT. */
 #define CREW__CALLS(X) \
 	X(memfd_create) X(ftruncate) X(fallocate) X(mmap) X(fork) X(pidfd_open) X(pipe2) X(socketpair) \

@@ -260,7 +260,7 @@ int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const v
 {
 	uint64_t wanted = hold_of(kind, object);
 	for (int i = 0; i < CREW__HOLDS; i++)
-		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED) == wanted)
+		if (__atomic_load_n(&lane->hold[i], __ATOMIC_SEQ_CST) == wanted) /* a writer looks for readers with it */
 			return i;
 	return -1;
 }

@@ -18,11 +18,7 @@ struct crew__family crew__family = { .memfd = -1 };
 #define MAGIC UINT64_C(0x0077657263006d66) /* "fm" "crew" */
 #define VERSION 1u
 #define LEAST_BYTES (UINT64_C(256) << 20)
-#if defined(__SANITIZE_THREAD__) /* its shadow costs four times the address space */
-#define DEFAULT_BYTES (UINT64_C(2) << 30)
-#else
-#define DEFAULT_BYTES (UINT64_C(64) << 30)
-#endif
+#define DEFAULT_BYTES ((CREW__TSAN ? UINT64_C(2) : UINT64_C(64)) << 30)
 
 static uint64_t page_up(uint64_t n)
 {
