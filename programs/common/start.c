@@ -1,0 +1,37 @@
+/* start.c - see start.h */
+#include "start.h"
+
+#include <crew/error.h>
+#include <crew/init.h>
+#include <crew/trace.h>
+#include <stdlib.h>
+
+void start_family(const struct cli *cli)
+{
+	int r = cli->trace ? crew_trace_open(cli->trace) : 0;
+	if (r < 0)
+		cli_die_input(cli->trace, 0, "cannot write the trace: %s", crew_strerror(r));
+	atexit(crew_trace_close);
+	r = crew_init(NULL);
+	if (r < 0)
+		cli_lack("crew_init: %s", crew_strerror(r));
+	atexit(crew_fini);
+}
+
+struct crew_pool *start_pool(const struct cli *cli, const struct crew_pool_options *given)
+{
+	struct crew_pool_options options = *given;
+	if (!options.workers)
+		options.workers = cli->workers;
+	if (cli->serial)
+		options.mode = CREW_POOL_SERIAL;
+	if (!options.mode && !options.chaos) {
+		options.chaos = cli->chaos;
+		options.chaos_seed = cli->seed;
+	}
+	struct crew_pool *pool = NULL;
+	int r = crew_pool_open(&pool, &options);
+	if (r < 0)
+		cli_lack("a pool of %u workers: %s", options.workers, crew_strerror(r));
+	return pool;
+}
