@@ -1,6 +1,7 @@
 /* sys.c - the system calls behind crew's table of faults; see sys.h */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,6 +63,12 @@ int crew__pidfd_open(pid_t pid)
 int crew__pidfd_signal(int pidfd, int signal)
 {
 	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int crew__pidfd_kill_group(int pidfd)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 4 /* PIDFD_SIGNAL_PROCESS_GROUP */);
+	return crew__pidfd_signal(pidfd, SIGKILL);
 }
 
 int crew__pipe2(int ret[2], int flags)

@@ -58,6 +58,7 @@ int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, voi
 pid_t crew__fork(void);
 int crew__pidfd_open(pid_t pid);
 int crew__pidfd_signal(int pidfd, int signal);
+int crew__pidfd_kill_group(int pidfd); /* SIGKILL to the process and, from Linux 6.9 on, to the group that it leads */
 int crew__pipe2(int ret[2], int flags);
 int crew__socketpair(int type, int ret[2]); /* AF_UNIX, close-on-exec */
 ssize_t crew__sendmsg(int fd, const struct msghdr *message, int flags);

@@ -11,9 +11,6 @@ int crew__table_create(void);
 /* Commit entries of a table up to and including `number`, run `make` on each new one, then raise *high. -ENOMEM, -EAGAIN (full). */
 int crew__table_grow(uint32_t *high, uint32_t limit, uint64_t table, size_t size, uint32_t seen, void (*make)(void *entry));
 
-/* Field 22 of /proc/PID/stat, in ticks since boot; 0 if it cannot be read. */
-uint64_t crew__start_time(pid_t pid);
-
 /* Repair what `lane` left. The caller has its `alive` by EOWNERDEAD. Afterwards the lane is FREE, with a new generation. */
 void crew__sweep(struct crew__lane *lane);
 

@@ -38,9 +38,12 @@ enum crew__slot_state {
 };
 
 /*
- * A process of the family. Writers: the starter while STARTING (but pid, state -> RUNNING: the
- * child itself); the reaper (whoever waitid()s it) at the end, status first, state ENDED last;
+ * A process of the family. Writers: whoever claimed it while STARTING (but pid, by CAS with `parent`, and state ->
+ * RUNNING: the child itself); the reaper (whoever waitid()s it) at the end, status first, state ENDED last;
  * the starter again, ENDED -> FREE. `state` is a futex: joiners sleep on it.
+ *
+ * {state, generation} and {parent, pid} are changed as 64-bit words, so that a latecomer of an earlier life
+ * of the number cannot change a later one.
  */
 struct crew__slot {
 	uint32_t state;
@@ -48,14 +51,14 @@ struct crew__slot {
 	uint32_t parent;      /* id of the member that started it: the claim. 0: free. The founder's is its own */
 	pid_t pid;
 	uint32_t helper;      /* 1: keeper or zygote */
-	uint32_t detached;
-	uint32_t attempt;     /* of STARTING; a child born for an older attempt leaves */
-	int32_t error;        /* negative errno of the setup step that failed */
+	uint32_t detached;    /* outlives the family and is no member */
+	uint32_t disowned;    /* nobody has a handle on it: its reaper gives the slot up */
+	uint32_t forked;      /* by its starter, who reaps it; not by the zygote */
+	uint32_t has_started; /* it may have children: somebody must look for them when it ends */
 	int32_t ended_code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0: unknown */
 	int32_t ended_status; /* exit code or signal */
-	uint64_t start_time;  /* field 22 of /proc/PID/stat: tells a reused pid apart */
+	uint64_t start_time;  /* field 22 of /proc/PID/stat, or 0: tells a reused pid apart. Set a moment after RUNNING */
 	uint64_t user_ns, system_ns, max_rss;
-	uint64_t record;      /* offset of the start record, owned by the starter */
 	char name[32];
 	uint64_t spare[4];
 };
@@ -107,13 +110,22 @@ uint32_t crew__slot_claim(uint32_t parent);
 struct crew__slot *crew__slot_get(uint32_t id);
 struct crew__slot *crew__slot_at(uint32_t number);
 
+/* Change the state of that life of a slot; false if it is not in `from`, or over. */
+bool crew__slot_move(uint32_t id, enum crew__slot_state from, enum crew__slot_state to);
+
+/* In a new process: its pid, once, while its starter's claim stands. */
+bool crew__slot_register(uint32_t id, uint32_t parent, pid_t pid);
+
 /*
- * STARTING or ENDED -> FREE, generation + 1, parent 0 last. If the releaser, or a parent, dies, whoever reaps that
- * process calls crew__slots_abandon: slots of its children that are not RUNNING are released; a RUNNING
- * one is released by who reaps it, because its parent lives no more.
+ * STARTING or ENDED -> FREE, generation + 1, parent 0 last; anything else stays as it is. If the releaser, or a
+ * parent, dies, whoever reaps that process calls crew__slots_abandon: slots of its children that are not
+ * RUNNING are released; a RUNNING one is released by who reaps it, because its parent lives no more.
  */
 void crew__slot_release(uint32_t id);
 void crew__slots_abandon(uint32_t dead_parent);
+
+/* Field 22 of /proc/PID/stat, in ticks since boot; 0 if it cannot be read. */
+uint64_t crew__start_time(pid_t pid);
 
 /* In a process just forked: become the member `id` (0: none). Forgets the parent's lane. */
 void crew__become(uint32_t id);

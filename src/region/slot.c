@@ -4,13 +4,14 @@
  * State    region.slots_high, lanes_high: numbers below them are committed and set up; they only grow.
  *          slot.parent: the claim on a slot, an id; 0 is free. slot.state: see region.h.
  * Moves    claim: CAS parent 0 -> me, then the fields, then state STARTING.
- *          release: state FREE, generation + 1, parent 0 last.
+ *          release: CAS {state, generation} -> {FREE, generation + 1}, then parent 0: one releaser wins.
  * Death    in claim: parent names the dead, state is FREE or STARTING: crew__slots_abandon releases it.
  *          in release: the same. In growth: the mutex is robust, `high` is raised last, so what was
  *          set up above it is set up again.
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,10 +111,9 @@ uint32_t crew__slot_claim(uint32_t parent)
 						__ATOMIC_RELAXED))
 				continue;
 			slot->pid = 0;
-			slot->helper = slot->detached = 0;
-			slot->error = 0;
+			slot->helper = slot->detached = slot->disowned = slot->forked = slot->has_started = 0;
 			slot->ended_code = slot->ended_status = 0;
-			slot->start_time = slot->user_ns = slot->system_ns = slot->max_rss = slot->record = 0;
+			slot->start_time = slot->user_ns = slot->system_ns = slot->max_rss = 0;
 			memset(slot->name, 0, sizeof slot->name);
 			__atomic_store_n(&slot->state, CREW__SLOT_STARTING, __ATOMIC_RELEASE);
 			return crew__id(number, slot->generation);
@@ -123,23 +123,65 @@ uint32_t crew__slot_claim(uint32_t parent)
 	}
 }
 
+/* Two neighbouring words as one: the first is the low half or the high half, as the machine has it. */
+static bool change_pair(uint32_t *first, uint32_t old_first, uint32_t old_second, uint32_t new_first, uint32_t new_second)
+{
+	typedef uint64_t __attribute__((may_alias)) pair_word;
+	union { uint32_t half[2]; uint64_t whole; } old = { { old_first, old_second } }, new = { { new_first, new_second } };
+	return __atomic_compare_exchange_n((pair_word *)(void *)first, &old.whole, new.whole, false, __ATOMIC_SEQ_CST,
+			__ATOMIC_RELAXED);
+}
+static_assert(offsetof(struct crew__slot, state) % 8 == 0 && offsetof(struct crew__slot, generation) ==
+		offsetof(struct crew__slot, state) + 4, "changed as a pair");
+static_assert(offsetof(struct crew__slot, parent) % 8 == 0 && offsetof(struct crew__slot, pid) ==
+		offsetof(struct crew__slot, parent) + 4, "changed as a pair");
+
+static uint32_t generation_of(uint32_t id)
+{
+	return id >> 15;
+}
+
+bool crew__slot_move(uint32_t id, enum crew__slot_state from, enum crew__slot_state to)
+{
+	struct crew__slot *slot = crew__slot_at(crew__number(id));
+	return slot && change_pair(&slot->state, from, generation_of(id), to, generation_of(id));
+}
+
+bool crew__slot_register(uint32_t id, uint32_t parent, pid_t pid)
+{
+	struct crew__slot *slot = crew__slot_get(id);
+	return slot && change_pair(&slot->parent, parent, 0, parent, (uint32_t)pid);
+}
+
+/* Give up a claim; only if it is still that one. */
+static void drop_claim(struct crew__slot *slot, uint32_t parent)
+{
+	__atomic_compare_exchange_n(&slot->parent, &parent, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 void crew__slot_release(uint32_t id)
 {
 	struct crew__slot *slot = crew__slot_get(id);
 	if (!slot)
 		return;
-	__atomic_store_n(&slot->state, CREW__SLOT_FREE, __ATOMIC_RELEASE);
-	__atomic_store_n(&slot->generation, slot->generation + 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&slot->parent, 0, __ATOMIC_RELEASE);
+	uint32_t parent = __atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE);
+	uint32_t generation = generation_of(id), next = (generation + 1) & 0x7fffu;
+	if (change_pair(&slot->state, CREW__SLOT_STARTING, generation, CREW__SLOT_FREE, next) ||
+			change_pair(&slot->state, CREW__SLOT_ENDED, generation, CREW__SLOT_FREE, next))
+		drop_claim(slot, parent);
 }
 
 void crew__slots_abandon(uint32_t dead_parent)
 {
 	struct crew__slot *slot;
 	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
-		uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
-		if (__atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE) == dead_parent && state != CREW__SLOT_RUNNING)
-			crew__slot_release(crew__id(number, slot->generation));
+		uint32_t generation = __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE) != dead_parent)
+			continue;
+		if (__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST) == CREW__SLOT_FREE)
+			drop_claim(slot, dead_parent); /* it died while it claimed or released */
+		else
+			crew__slot_release(crew__id(number, generation));
 	}
 }
 
