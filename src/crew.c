@@ -10,6 +10,7 @@
 #include <crew/crew.h>
 #include "base/probe.h"
 #include "base/sys.h"
+#include "channel/channel.h"
 #include "memory/heap.h"
 #include "process/process.h"
 #include "sync/sync.h"
@@ -61,6 +62,8 @@ int crew_init_sized(const struct crew_init_options *given, size_t size)
 	crew__sync_init();
 	r = crew__heap_create();
 	if (r == 0)
+		r = crew__channel_init();
+	if (r == 0)
 		r = crew__zygote_start();
 	if (r < 0)
 		crew__region_forget();
@@ -71,6 +74,7 @@ void crew_fini(void)
 {
 	if (!crew__family.founder)
 		return;
+	crew__channel_fini();
 	crew__zygote_stop();
 	crew__region_forget();
 }

@@ -33,9 +33,9 @@ struct crew_queue {
 	uint32_t count_;    /* messages waiting */
 	uint32_t leased_;   /* taken, not yet done */
 	uint32_t closed_;   /* 0: open, 1: drain, 2: closed at once */
-	uint32_t filled_;   /* changes with every message that becomes available, and at close */
-	uint32_t drained_;  /* changes with every message that leaves, and at close */
-	uint32_t spare_;
+	uint32_t filled_;   /* rings with every message that becomes available, and at the end */
+	uint32_t drained_;  /* rings with every message that leaves, and at close */
+	uint32_t idle_;     /* rings when nothing is inside and nothing leased */
 	uint64_t put_total_; /* messages ever put: for statistics */
 };
 static_assert(sizeof(struct crew_queue) == 56, "shared-memory format");

@@ -45,8 +45,9 @@ struct crew__lane {
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
 	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
 	uint64_t leases;      /* first message leased by this lane (channel) */
+	uint64_t channel;     /* queue or pipe that this lane works on (channel): its sleepers are woken if it dies */
 	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
-	uint64_t spare[2];
+	uint64_t spare[1];
 	uint32_t undo_count;  /* entries of undo[] that are in force */
 	uint32_t depth;       /* 1: inside a section */
 	struct crew__undo undo[CREW__UNDO];

@@ -1,0 +1,158 @@
+/*
+ * lease.c - messages taken and not yet done with, and what becomes of them when their taker dies
+ *
+ * State    lane->leases: the first of the messages that this lane has taken, linked by message.next; message.queue
+ *          says where each came from.
+ * Writers  the list: its lane, inside sections on the guard of the queue in question; after its death the
+ *          sweeper, likewise. So one list is changed under several guards, but by one thread at a time.
+ * Moves    take: list of the queue -> leases. done: leases -> hand -> freed. return, death: leases -> head of the queue.
+ * Invariant  a message in leases counts in leased_ of its queue: both change in one section.
+ * Death    in any section: undone; the message is where it was. Between two: it is in leases, or in the hand, where
+ *          "done" has put it. In a sweep: some are back and some are not; the next sweep goes on with the rest.
+ */
+#include "base/sys.h"
+#include "channel/queue.h"
+#include "memory/heap.h"
+
+#define LEASES 64
+
+static struct crew__message *at(uint64_t offset)
+{
+	return crew__at(offset);
+}
+
+bool crew__lease_of(const struct crew__lane *lane, const struct crew_queue *queue)
+{
+	for (uint64_t m = lane->leases; m; m = at(m)->next)
+		if (at(m)->queue == crew__offset(queue))
+			return true;
+	return false;
+}
+
+/* The word that links a lease to the list: the list's own, or the one before. NULL: no such lease. */
+static uint64_t *find(struct crew__lane *lane, const struct crew_queue *queue, const void *data)
+{
+	for (uint64_t *link = &lane->leases; *link; link = &at(*link)->next)
+		if (crew__payload(at(*link)) == data && at(*link)->queue == crew__offset(queue))
+			return link;
+	return NULL;
+}
+
+int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	unsigned leases = 0;
+	for (uint64_t m = lane->leases; m; m = at(m)->next)
+		leases++;
+	r = leases < LEASES ? crew__queue_enter_filled(queue, lane, deadline) : -ENOLCK;
+	if (r == 0) {
+		struct crew__message *message = crew__list_shift(lane, &queue->first_, &queue->last_);
+		crew__set64(lane, &message->next, lane->leases);
+		crew__set64(lane, &message->queue, crew__offset(queue));
+		crew__set64(lane, &lane->leases, crew__offset(message));
+		crew__set32(lane, &queue->count_, queue->count_ - 1);
+		crew__set32(lane, &queue->leased_, queue->leased_ + 1);
+		crew__leave(lane, &queue->guard_);
+		crew__ring(lane, &queue->drained_, 1);
+		*ret = (struct crew_message){ crew__payload(message), message->size, message->attempt };
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+/* Inside a section: a message goes back to the head of its queue. */
+static void put_back(struct crew__lane *lane, struct crew_queue *queue, struct crew__message *message)
+{
+	crew__list_push(lane, &queue->first_, &queue->last_, message);
+	crew__set32(lane, &queue->count_, queue->count_ + 1);
+	crew__set32(lane, &queue->leased_, queue->leased_ - 1);
+}
+
+/* After it: tell one who gets; and if the queue is closed those who join, who may have to drop it. */
+static void ring_back(struct crew__lane *lane, struct crew_queue *queue)
+{
+	crew__ring(lane, &queue->filled_, 1);
+	if (__atomic_load_n(&queue->closed_, __ATOMIC_RELAXED)) /* only grows */
+		crew__queue_ring_idle(queue, lane);
+}
+
+int crew_queue_done(struct crew_queue *queue, struct crew_message *message)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	uint64_t *link = find(lane, queue, message->data);
+	r = link ? crew__enter(&lane, &queue->guard_, CREW_FOREVER) : -EPERM;
+	if (r == 0) {
+		crew__set64(lane, &lane->mine[CREW__HAND], *link);
+		crew__set64(lane, link, at(*link)->next);
+		crew__set32(lane, &queue->leased_, queue->leased_ - 1);
+		bool idle = crew__queue_is_idle(queue);
+		crew__leave(lane, &queue->guard_);
+		if (idle)
+			crew__queue_ring_idle(queue, lane);
+		crew__free_mine(lane, CREW__HAND);
+		*message = (struct crew_message){ 0 };
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+/* The lease behind *link goes back. */
+static int give_back(struct crew_queue *queue, struct crew__lane *lane, uint64_t *link)
+{
+	int r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	struct crew__message *message = at(*link);
+	crew__set64(lane, link, message->next);
+	put_back(lane, queue, message);
+	crew__leave(lane, &queue->guard_);
+	ring_back(lane, queue);
+	return 0;
+}
+
+int crew_queue_return(struct crew_queue *queue, struct crew_message *message)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	uint64_t *link = find(lane, queue, message->data);
+	r = link ? give_back(queue, lane, link) : -EPERM;
+	if (r == 0)
+		*message = (struct crew_message){ 0 };
+	crew__channel_end(lane);
+	return r;
+}
+
+void crew__lease_return_all(struct crew_queue *queue, struct crew__lane *lane)
+{
+	for (uint64_t *link = &lane->leases; *link;)
+		if (at(*link)->queue != crew__offset(queue))
+			link = &at(*link)->next;
+		else if (give_back(queue, lane, link) < 0)
+			return;
+}
+
+void crew__leases_sweep(struct crew__lane *dead)
+{
+	while (dead->leases) {
+		struct crew__message *message = at(dead->leases);
+		struct crew_queue *queue = crew__at(message->queue);
+		struct crew__lane *lane;
+		if (crew__enter(&lane, &queue->guard_, CREW_FOREVER) < 0)
+			return;
+		crew__set64(lane, &dead->leases, message->next);
+		crew__set32(lane, &message->attempt, message->attempt + 1);
+		put_back(lane, queue, message);
+		/* The wake-up is owed from here on; lane->channel is for what the sweeper itself is working on. */
+		__atomic_store_n(&lane->bell, crew__offset(&queue->filled_), __ATOMIC_RELAXED);
+		crew__leave(lane, &queue->guard_);
+		ring_back(lane, queue);
+	}
+}

@@ -1,0 +1,58 @@
+/*
+ * message.h - a message on its way: one block of the heap, in one list
+ *
+ *     hand of its sender -> list of a queue or pipe -> hand of its receiver -> freed
+ *                                 ^         |
+ *                                 +-- leases of a lane (queue: take)
+ *
+ * Each arrow is one section, so a message is in exactly one place whenever somebody dies; and each
+ * place says what becomes of it then: freed from a hand, put back from a lease, left in a list.
+ */
+#ifndef CREW_CHANNEL_MESSAGE_H
+#define CREW_CHANNEL_MESSAGE_H
+
+#include "sync/section.h"
+
+struct crew__message {
+	uint64_t next;    /* in the list it is in */
+	uint64_t size;    /* bytes of payload, which follows */
+	uint64_t queue;   /* where it goes back to when its lease ends */
+	uint32_t attempt; /* of a queue: 1 when it is taken first */
+	uint32_t spare;
+};
+static_assert(sizeof(struct crew__message) == 32, "the payload is aligned to 16 bytes, as the block is");
+
+/* The hand of a lane (lane->mine[]) that this layer uses. */
+enum { CREW__HAND = 0 };
+
+static inline void *crew__payload(struct crew__message *message)
+{
+	return message + 1;
+}
+
+/* A message with a copy of the data, in the lane's hand. 0; -ENOMEM and what else crew__alloc_mine says. */
+int crew__message_make(struct crew__lane *lane, const void *data, size_t size);
+
+/* Copy the payload of the message in the lane's hand out, and free it. */
+void crew__message_consume(struct crew__lane *lane, void *data);
+
+/* Inside a section. From the hand to the end of a list; first of a list to the hand; to the head of a list. */
+void crew__list_append_mine(struct crew__lane *lane, uint64_t *first, uint64_t *last);
+void crew__list_shift_mine(struct crew__lane *lane, uint64_t *first, uint64_t *last);
+void crew__list_push(struct crew__lane *lane, uint64_t *first, uint64_t *last, struct crew__message *message);
+/* Inside a section. Take the first out of the list; it must be put into another place in the same section. */
+struct crew__message *crew__list_shift(struct crew__lane *lane, uint64_t *first, uint64_t *last);
+
+/*
+ * While a lane works on a queue or pipe it says so in lane->channel, from before it may sleep until all wake-ups that it
+ * owes are done. If it dies in between the sweep wakes all who sleep there: neither a wake-up that it
+ * owed nor one that it had been given and not used is lost. The mark is a hint: too many is harmless.
+ */
+enum crew__channel_kind { CREW__CHANNEL_QUEUE, CREW__CHANNEL_PIPE };
+void crew__channel_begin(struct crew__lane *lane, const void *object, enum crew__channel_kind kind);
+void crew__channel_end(struct crew__lane *lane);
+
+/* The part of a sweep that puts the leases of the dead back (lease.c). */
+void crew__leases_sweep(struct crew__lane *dead);
+
+#endif

@@ -1,0 +1,299 @@
+/*
+ * pipe.c - two lists of messages and who is at their ends, under one guard
+ *
+ * State    way_[e]: messages on their way to end e; its bell rings for all who sleep over it: receivers at e, senders at
+ *          the other end. owner_[e]: process at end e, 0: nobody yet. closed_[e]: 1, closed.
+ * Writers  all words but the bells: inside sections on guard_. owner_ and closed_ change once.
+ * Moves    attach: owner 0 -> this process, in the section of its first call. send: hand -> list. receive: list -> hand.
+ *          Each takes effect when its section ends.
+ * Invariants
+ *          1  way.count is the length of the list, way.bytes the sum of its messages with their heads.
+ *          2  way.count > 1 implies way.bytes <= limit: a single message of any size always fits.
+ * Order    The state of the other process is read inside the section in which the list is found empty. All that process
+ *          sent, it sent in sections before its death, and no section runs while we are in ours, so
+ *          impossible: to see it dead and to miss its last message.
+ * Death    of a sender inside send: whole or not at all, as the section ends or not; its message is in its hand till then.
+ *          of a receiver after its section: the message is in its hand: gone with it.
+ *          between a section and its ring: lane->channel; the sweep wakes all.
+ *          of the other process while we sleep: we sleep on the state word of its slot too, which changes at its end.
+ */
+#include <string.h>
+#include "base/sys.h"
+#include "channel/message.h"
+#include "channel/watch.h"
+#include "memory/heap.h"
+#include "process/process.h"
+#include "sync/internal.h"
+
+#define DEFAULT_LIMIT_KIB 1024u
+
+static int begin(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane **ret)
+{
+	int r = crew__check_place(pipe, sizeof *pipe);
+	if (r == 0 && end != CREW_END_A && end != CREW_END_B)
+		r = -EINVAL;
+	if (r == 0)
+		r = crew__lane_self(ret);
+	if (r == 0)
+		crew__channel_begin(*ret, pipe, CREW__CHANNEL_PIPE);
+	return r;
+}
+
+static void ring_both(struct crew_pipe *pipe, struct crew__lane *lane)
+{
+	crew__ring(lane, &pipe->way_[0].bell, UINT32_MAX);
+	crew__ring(lane, &pipe->way_[1].bell, UINT32_MAX);
+}
+
+/* Whether the process at that end has closed it or is no more. Inside a section. */
+static bool is_gone(const struct crew_pipe *pipe, unsigned end)
+{
+	return pipe->closed_[end] || (pipe->owner_[end] && !crew__process_lives(pipe->owner_[end]));
+}
+
+/*
+ * Enter the section of one call at an end, attaching this process to it if nobody has it. 0, inside; -EPERM, -EPIPE (closed
+ * here), outside.
+ */
+static int enter(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane)
+{
+	for (;;) {
+		int r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
+		if (r < 0)
+			return r;
+		if (pipe->owner_[end] == crew__family.self && !pipe->closed_[end])
+			return 0;
+		r = pipe->closed_[end] ? -EPIPE : pipe->owner_[end] ? -EPERM : 0;
+		if (r == 0)
+			crew__set32(lane, &pipe->owner_[end], crew__family.self);
+		crew__leave(lane, &pipe->guard_);
+		if (r < 0)
+			return r;
+		ring_both(pipe, lane); /* whoever sleeps at the other end has somebody to watch now */
+	}
+}
+
+/* What to sleep on: the bell of a way, seen before the look; and the life of the process at the other end. */
+static unsigned watch(struct crew_pipe *pipe, unsigned way, uint32_t seen, uint32_t other, struct crew__watch ret[2])
+{
+	ret[0] = (struct crew__watch){ &pipe->way_[way].bell, seen, CREW__WATCH_BELL };
+	struct crew__slot *slot = other ? crew__slot_get(other) : NULL;
+	if (!slot)
+		return 1;
+	uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+	if (!crew__process_lives(other))
+		state = ~0u; /* it has ended since: a value that the word does not have */
+	ret[1] = (struct crew__watch){ &slot->state, state, CREW__WATCH_STATE };
+	return 2;
+}
+
+/* Take the first message of a way into the hand. Inside a section. */
+static void shift(struct crew__lane *lane, struct crew_way_ *way)
+{
+	crew__list_shift_mine(lane, &way->first, &way->last);
+	struct crew__message *message = crew__at(lane->mine[CREW__HAND]);
+	crew__set64(lane, &way->bytes, way->bytes - sizeof *message - message->size);
+	crew__set32(lane, &way->count, way->count - 1);
+}
+
+/* Free what is on its way to an end, one section a message. */
+static void drop(struct crew_pipe *pipe, unsigned end, struct crew__lane *lane)
+{
+	while (crew__enter(&lane, &pipe->guard_, CREW_FOREVER) == 0) {
+		bool any = pipe->way_[end].first;
+		if (any)
+			shift(lane, &pipe->way_[end]);
+		crew__leave(lane, &pipe->guard_);
+		if (!any)
+			return;
+		crew__free_mine(lane, CREW__HAND);
+	}
+}
+
+static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane, crew_time deadline)
+{
+	struct crew_way_ *way = &pipe->way_[!end];
+	uint64_t limit = (uint64_t)(pipe->limit_kib_ ? pipe->limit_kib_ : DEFAULT_LIMIT_KIB) << 10;
+	struct crew__message *message = crew__at(lane->mine[CREW__HAND]);
+	uint64_t bytes = sizeof *message + message->size;
+	for (;;) {
+		uint32_t seen = crew__bell_look(&way->bell);
+		int r = enter(pipe, end, lane);
+		if (r < 0)
+			return r;
+		bool room = way->count == 0 || way->bytes + bytes <= limit;
+		uint32_t other = pipe->owner_[!end];
+		if (is_gone(pipe, !end)) {
+			r = -EPIPE;
+		} else if (room) {
+			crew__list_append_mine(lane, &way->first, &way->last);
+			crew__set64(lane, &way->bytes, way->bytes + bytes);
+			crew__set32(lane, &way->count, way->count + 1);
+		}
+		crew__leave(lane, &pipe->guard_);
+		if (r < 0)
+			return r;
+		if (room) {
+			crew__ring(lane, &way->bell, UINT32_MAX);
+			return 0;
+		}
+		struct crew__watch watches[2];
+		r = crew__watch_wait(lane, watches, watch(pipe, !end, seen, other, watches), deadline);
+		if (r < 0)
+			return r;
+	}
+}
+
+int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_end end, const void *data, size_t size, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = begin(pipe, end, &lane);
+	if (r < 0)
+		return r;
+	r = crew__message_make(lane, data, size);
+	if (r == 0)
+		r = send_mine(pipe, end, lane, deadline);
+	crew__free_mine(lane, CREW__HAND);
+	crew__channel_end(lane);
+	return r;
+}
+
+/* Wait for a message and enter the section: 0, inside. Otherwise outside: CREW_END_OF_DATA, -ETIMEDOUT, ... */
+static int enter_filled(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane, crew_time deadline)
+{
+	struct crew_way_ *way = &pipe->way_[end];
+	for (;;) {
+		uint32_t seen = crew__bell_look(&way->bell);
+		int r = enter(pipe, end, lane);
+		if (r < 0 || way->first)
+			return r;
+		bool gone = is_gone(pipe, !end);
+		uint32_t other = pipe->owner_[!end];
+		crew__leave(lane, &pipe->guard_);
+		if (gone)
+			return CREW_END_OF_DATA;
+		struct crew__watch watches[2];
+		r = crew__watch_wait(lane, watches, watch(pipe, end, seen, other, watches), deadline);
+		if (r < 0)
+			return r;
+	}
+}
+
+int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pipe_end end, void *data, size_t size, size_t *ret_size,
+		crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = begin(pipe, end, &lane);
+	if (r < 0)
+		return r;
+	r = enter_filled(pipe, end, lane, deadline);
+	if (r == 0) {
+		struct crew_way_ *way = &pipe->way_[end];
+		struct crew__message *message = crew__at(way->first);
+		bool fits = message->size <= size;
+		if (ret_size)
+			*ret_size = message->size;
+		if (fits)
+			shift(lane, way);
+		crew__leave(lane, &pipe->guard_);
+		if (fits) {
+			crew__ring(lane, &way->bell, UINT32_MAX);
+			crew__message_consume(lane, data);
+		} else {
+			r = -EMSGSIZE;
+		}
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = begin(pipe, end, &lane);
+	if (r < 0)
+		return r;
+	r = enter_filled(pipe, end, lane, deadline);
+	if (r == 0)
+		crew__leave(lane, &pipe->guard_);
+	crew__channel_end(lane);
+	return r == CREW_END_OF_DATA ? 0 : r;
+}
+
+int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__watch ret[2], unsigned *count)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(pipe, sizeof *pipe);
+	if (r == 0)
+		r = crew__lane_self(&lane);
+	if (r < 0)
+		return r;
+	struct crew_way_ *way = &pipe->way_[end];
+	uint32_t seen = crew__bell_look(&way->bell);
+	r = enter(pipe, end, lane);
+	if (r < 0)
+		return r;
+	bool ready = way->first || is_gone(pipe, !end);
+	uint32_t other = pipe->owner_[!end];
+	crew__leave(lane, &pipe->guard_);
+	*count = watch(pipe, end, seen, other, ret);
+	return ready;
+}
+
+int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end, const struct crew_process *process)
+{
+	struct crew__lane *lane;
+	int r = begin(pipe, end, &lane);
+	if (r < 0)
+		return r;
+	uint32_t id = crew__process_id(process);
+	r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
+	if (r == 0) {
+		uint32_t owner = pipe->owner_[end];
+		if (pipe->closed_[end])
+			r = -EPIPE;
+		else if (owner && owner != crew__family.self && owner != id)
+			r = -EPERM;
+		else
+			crew__set32(lane, &pipe->owner_[end], id);
+		crew__leave(lane, &pipe->guard_);
+		ring_both(pipe, lane);
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end)
+{
+	struct crew__lane *lane;
+	int r = begin(pipe, end, &lane);
+	if (r < 0)
+		return r;
+	r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
+	if (r == 0) {
+		if (pipe->owner_[end] && pipe->owner_[end] != crew__family.self)
+			r = -EPERM;
+		else if (!pipe->closed_[end])
+			crew__set32(lane, &pipe->closed_[end], 1);
+		crew__leave(lane, &pipe->guard_);
+		if (r == 0) {
+			ring_both(pipe, lane);
+			drop(pipe, end, lane); /* nobody will receive that any more */
+		}
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+void crew_pipe_fini(struct crew_pipe *pipe)
+{
+	struct crew__lane *lane;
+	if (begin(pipe, CREW_END_A, &lane) < 0)
+		return;
+	drop(pipe, CREW_END_A, lane);
+	drop(pipe, CREW_END_B, lane);
+	crew__channel_end(lane);
+	uint32_t limit = pipe->limit_kib_;
+	memset(pipe, 0, sizeof *pipe);
+	pipe->limit_kib_ = limit;
+}

@@ -1,0 +1,281 @@
+/*
+ * queue.c - put, get, close, join: a list of messages and its figures under one guard
+ *
+ * State    first_, last_: messages that wait, oldest first; count_: how many. leased_: messages in lanes' leases that
+ *          came from here. closed_: 0, DRAIN, AT_ONCE. Three bells: filled_ (somebody can get), drained_ (somebody can
+ *          put), idle_ (nothing inside, nothing leased).
+ * Writers  all words but the bells: inside sections on guard_.
+ * Moves    put: hand -> list. get: list -> hand -> caller's memory, freed. Both take effect when the section ends.
+ *          close: closed_ only grows. AT_ONCE makes what is inside unreachable at that moment; it is then freed
+ *          one section a message, by the closer and by whoever comes along.
+ * Invariants
+ *          1  count_ is the length of the list; first_ = 0 if and only if last_ = 0.
+ *          2  leased_ is the number of messages in all leases with message.queue = this.
+ *          3  whoever sleeps on a bell has looked at the queue after looking at the bell.
+ * Order    A ring follows the section with the news. lane->channel is set before that section and until after the ring,
+ *          so a death in between makes the sweep wake all.
+ * Death    in put before its section ends: the message is in the hand: freed.
+ *          in get after its section: the message is in the hand: freed, gone with the getter.
+ *          woken, but dead before it took anything: lane->channel; the sweep wakes the others.
+ *          in close AT_ONCE half-way: the next get, join or fini goes on with the freeing.
+ */
+#include "base/sys.h"
+#include "channel/queue.h"
+#include "channel/watch.h"
+#include "memory/heap.h"
+#include "sync/internal.h"
+
+enum { OPEN, DRAIN, AT_ONCE };
+#define DEFAULT_CAPACITY 1024u
+
+static uint32_t capacity(const struct crew_queue *queue)
+{
+	return queue->capacity_ ? queue->capacity_ : DEFAULT_CAPACITY;
+}
+
+int crew__queue_begin(struct crew_queue *queue, struct crew__lane **ret)
+{
+	int r = crew__check_place(queue, sizeof *queue);
+	if (r == 0)
+		r = crew__lane_self(ret);
+	if (r == 0)
+		crew__channel_begin(*ret, queue, CREW__CHANNEL_QUEUE);
+	return r;
+}
+
+bool crew__queue_is_idle(const struct crew_queue *queue)
+{
+	return queue->count_ == 0 && queue->leased_ == 0;
+}
+
+void crew__queue_ring_idle(struct crew_queue *queue, struct crew__lane *lane)
+{
+	crew__ring(lane, &queue->idle_, UINT32_MAX);
+	if (__atomic_load_n(&queue->closed_, __ATOMIC_RELAXED)) /* only grows, and close rings too */
+		crew__ring(lane, &queue->filled_, UINT32_MAX);
+}
+
+void crew_queue_init(struct crew_queue *queue, uint32_t messages)
+{
+	*queue = (struct crew_queue){ .capacity_ = messages };
+}
+
+/* Inside a section: the oldest message leaves the list for this lane's hand. */
+static void shift(struct crew__lane *lane, struct crew_queue *queue)
+{
+	crew__list_shift_mine(lane, &queue->first_, &queue->last_);
+	crew__set32(lane, &queue->count_, queue->count_ - 1);
+}
+
+void crew__queue_drop(struct crew_queue *queue, struct crew__lane *lane)
+{
+	while (crew__enter(&lane, &queue->guard_, CREW_FOREVER) == 0) {
+		bool any = queue->first_;
+		if (any)
+			shift(lane, queue);
+		bool idle = any && crew__queue_is_idle(queue);
+		crew__leave(lane, &queue->guard_);
+		if (!any)
+			break;
+		if (idle)
+			crew__queue_ring_idle(queue, lane);
+		crew__free_mine(lane, CREW__HAND);
+	}
+}
+
+/* Append the message in the lane's hand. */
+static int append(struct crew_queue *queue, struct crew__lane *lane, crew_time deadline)
+{
+	for (;;) {
+		uint32_t seen = crew__bell_look(&queue->drained_);
+		int r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
+		if (r < 0)
+			return r;
+		bool room = queue->count_ < capacity(queue);
+		if (queue->closed_) {
+			r = -EPIPE;
+		} else if (room) {
+			crew__list_append_mine(lane, &queue->first_, &queue->last_);
+			crew__set32(lane, &queue->count_, queue->count_ + 1);
+			crew__set64(lane, &queue->put_total_, queue->put_total_ + 1);
+		}
+		crew__leave(lane, &queue->guard_);
+		if (r < 0)
+			return r;
+		if (room) {
+			crew__ring(lane, &queue->filled_, 1);
+			return 0;
+		}
+		r = crew__bell_wait(lane, &queue->drained_, seen, deadline);
+		if (r < 0)
+			return r;
+	}
+}
+
+int crew_queue_put(struct crew_queue *queue, const void *data, size_t size, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	r = crew__message_make(lane, data, size);
+	if (r == 0)
+		r = append(queue, lane, deadline);
+	crew__free_mine(lane, CREW__HAND);
+	crew__channel_end(lane);
+	return r;
+}
+
+/*
+ * Inside a section: whether a get by this lane has nothing more to wait for. What others have leased may come back, so a
+ * closed queue ends only when that is dealt with; whoever has leases of its own gets the end at once, to go and deal with them.
+ */
+static bool is_at_end(const struct crew_queue *queue, const struct crew__lane *lane)
+{
+	return queue->closed_ == AT_ONCE ||
+		(queue->closed_ && queue->count_ == 0 && (queue->leased_ == 0 || crew__lease_of(lane, queue)));
+}
+
+int crew__queue_enter_filled(struct crew_queue *queue, struct crew__lane *lane, crew_time deadline)
+{
+	for (bool reaped = false;;) {
+		uint32_t seen = crew__bell_look(&queue->filled_);
+		int r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
+		if (r < 0)
+			return r;
+		bool end = is_at_end(queue, lane), leased = queue->leased_;
+		if (queue->first_ && !end)
+			return 0;
+		bool drop = queue->first_;
+		crew__leave(lane, &queue->guard_);
+		if (drop)
+			crew__queue_drop(queue, lane);
+		if (end)
+			return CREW_END_OF_DATA;
+		r = crew__bell_wait(lane, &queue->filled_, seen, deadline);
+		if (r < 0 && (reaped || !leased))
+			return r;
+		if (r < 0) { /* a taker may have died with what we wait for, and a poll does not sleep until that is found */
+			crew__lane_reap_all();
+			reaped = true;
+		}
+	}
+}
+
+int crew_queue_get(struct crew_queue *queue, void *data, size_t size, size_t *ret_size, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	r = crew__queue_enter_filled(queue, lane, deadline);
+	if (r == 0) {
+		struct crew__message *message = crew__at(queue->first_);
+		bool fits = message->size <= size;
+		if (ret_size)
+			*ret_size = message->size;
+		if (fits)
+			shift(lane, queue);
+		bool idle = crew__queue_is_idle(queue);
+		crew__leave(lane, &queue->guard_);
+		if (fits) {
+			crew__ring(lane, &queue->drained_, 1);
+			if (idle)
+				crew__queue_ring_idle(queue, lane);
+			crew__message_consume(lane, data);
+		} else {
+			crew__ring(lane, &queue->filled_, 1); /* somebody else may have the room, and we the wake-up */
+			r = -EMSGSIZE;
+		}
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+int crew__queue_look(struct crew_queue *queue, struct crew__watch ret[2], unsigned *count)
+{
+	struct crew__lane *lane;
+	int r = crew__check_place(queue, sizeof *queue);
+	if (r < 0)
+		return r;
+	ret[0] = (struct crew__watch){ &queue->filled_, crew__bell_look(&queue->filled_), CREW__WATCH_BELL_ONE };
+	*count = 1;
+	r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	bool ready = queue->first_ || is_at_end(queue, lane);
+	crew__leave(lane, &queue->guard_);
+	return ready;
+}
+
+int crew_queue_join(struct crew_queue *queue, crew_time deadline)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	while (r == 0) {
+		uint32_t seen = crew__bell_look(&queue->idle_);
+		r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
+		if (r < 0)
+			break;
+		bool idle = crew__queue_is_idle(queue), drop = queue->closed_ == AT_ONCE && queue->first_;
+		crew__leave(lane, &queue->guard_);
+		if (idle)
+			break;
+		if (drop)
+			crew__queue_drop(queue, lane);
+		else
+			r = crew__bell_wait(lane, &queue->idle_, seen, deadline);
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+int crew_queue_close(struct crew_queue *queue, bool drain)
+{
+	struct crew__lane *lane;
+	int r = crew__queue_begin(queue, &lane);
+	if (r < 0)
+		return r;
+	r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
+	if (r == 0) {
+		uint32_t wanted = drain ? DRAIN : AT_ONCE;
+		if (queue->closed_ < wanted)
+			crew__set32(lane, &queue->closed_, wanted);
+		crew__leave(lane, &queue->guard_);
+		crew__ring(lane, &queue->filled_, UINT32_MAX);
+		crew__ring(lane, &queue->drained_, UINT32_MAX);
+		if (!drain)
+			crew__queue_drop(queue, lane);
+	}
+	crew__channel_end(lane);
+	return r;
+}
+
+uint32_t crew_queue_length(const struct crew_queue *queue)
+{
+	/* Inside a section, because outside one might count what a dying put is about to undo. */
+	struct crew_queue *q = (struct crew_queue *)(uintptr_t)queue;
+	struct crew__lane *lane;
+	if (crew__check_place(q, sizeof *q) < 0 || crew__enter(&lane, &q->guard_, CREW_FOREVER) < 0)
+		return 0;
+	uint32_t length = q->closed_ == AT_ONCE ? 0 : q->count_;
+	crew__leave(lane, &q->guard_);
+	return length;
+}
+
+void crew_queue_fini(struct crew_queue *queue)
+{
+	struct crew__lane *lane;
+	if (crew__queue_begin(queue, &lane) < 0)
+		return;
+	crew__lease_return_all(queue, lane);
+	if (__atomic_load_n(&queue->leased_, __ATOMIC_ACQUIRE))
+		crew__lane_reap_all(); /* takers that have died unnoticed */
+	crew__queue_drop(queue, lane);
+	if (queue->leased_)
+		crew__panic("crew_queue_fini(%p): %u messages are still leased", (void *)queue, queue->leased_);
+	crew__channel_end(lane);
+	crew_queue_init(queue, queue->capacity_);
+}

@@ -1,0 +1,117 @@
+/*
+ * watch.c - sleep on several words at once
+ *
+ * State    the watched words belong to others; here they are only armed ("somebody may sleep").
+ * Order    (A) the word is read   before (B) the object is looked at   before (C) arm and sleep, expecting (A)'s value.
+ *          Whoever makes an object ready changes the word after that, and then wakes if it is armed, so
+ *          impossible: (B) misses the news, and (C) sleeps on.
+ * Death    of a sleeper: its process may have been given a wake-up meant for one (BELL_ONE, COUNTER) and died before passing it on.
+ *          Others then sleep until their slice ends (CREW_NOTICE); crew_wait_any alone has this window, because a
+ *          lane names one object (lane->channel), not many.
+ */
+#include <crew/counter.h>
+#include <crew/lock.h>
+#include "base/sys.h"
+#include "channel/watch.h"
+#include "process/process.h"
+
+#define EVENT_SLEEPERS 2u /* bit 1 of crew_event.word_ */
+#define NO_WAITV_SLICE CREW_MILLISECOND
+
+static uint32_t load(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+/* Make sure that the next change wakes. Sets *expected to the value to sleep on; false if it has changed already. */
+static bool arm(const struct crew__watch *watch, uint32_t *expected)
+{
+	uint32_t v = watch->seen;
+	switch (watch->kind) {
+	case CREW__WATCH_BELL:
+	case CREW__WATCH_BELL_ONE:
+		*expected = crew__bell_arm(watch->word, v);
+		return *expected == (v | 1);
+	case CREW__WATCH_EVENT:
+		*expected = v | EVENT_SLEEPERS;
+		return v == *expected || __atomic_compare_exchange_n(watch->word, &v, *expected, false, __ATOMIC_SEQ_CST,
+				__ATOMIC_SEQ_CST) || v == *expected;
+	case CREW__WATCH_COUNTER:
+		__atomic_store_n(&((struct crew_counter *)(void *)watch->word)->waiters_, 1, __ATOMIC_SEQ_CST);
+		break;
+	case CREW__WATCH_STATE:
+		break;
+	}
+	*expected = v;
+	return load(watch->word) == v;
+}
+
+static bool changed(const struct crew__watch *watch)
+{
+	bool bell = watch->kind == CREW__WATCH_BELL || watch->kind == CREW__WATCH_BELL_ONE;
+	uint32_t mask = bell ? ~1u : watch->kind == CREW__WATCH_EVENT ? ~EVENT_SLEEPERS : ~0u;
+	return (load(watch->word) & mask) != (watch->seen & mask);
+}
+
+static bool any_changed(const struct crew__watch *watches, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (changed(&watches[i]))
+			return true;
+	return false;
+}
+
+/* Without futex_waitv: on the first word, and a look at the others every millisecond. */
+static int sleep_by_turns(const struct crew__watch *watches, uint32_t expected, unsigned count, crew_time until)
+{
+	for (;;) {
+		crew_time slice = crew_after(NO_WAITV_SLICE);
+		if (crew__futex_wait(watches[0].word, expected, slice < until ? slice : until) == 0 || any_changed(watches, count))
+			return 0;
+		if (crew_now() >= until)
+			return -ETIMEDOUT;
+	}
+}
+
+int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches, unsigned count, crew_time deadline)
+{
+	if (deadline == CREW_POLL)
+		return any_changed(watches, count) ? 0 : -ETIMEDOUT;
+	for (unsigned turn = 0; crew__spin(turn); turn++)
+		if (any_changed(watches, count))
+			return 0;
+	const uint32_t *words[CREW__WATCHES];
+	uint32_t expected[CREW__WATCHES];
+	for (unsigned i = 0; i < count; i++) {
+		words[i] = watches[i].word;
+		if (!arm(&watches[i], &expected[i]))
+			return 0;
+	}
+	crew_time slice = crew_after(CREW_NOTICE), until = slice < deadline ? slice : deadline;
+	__atomic_store_n(&lane->asleep_on, crew__offset(words[0]), __ATOMIC_RELAXED);
+	int r = crew__futex_wait_any(words, expected, count, until);
+	if (r == -ENOSYS)
+		r = sleep_by_turns(watches, expected[0], count, until);
+	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
+	bool news = false;
+	for (unsigned i = 0; i < count; i++) {
+		if (!changed(&watches[i]))
+			continue;
+		news = true;
+		if (watches[i].kind == CREW__WATCH_BELL_ONE || watches[i].kind == CREW__WATCH_COUNTER)
+			crew__futex_wake(watches[i].word, 1);
+	}
+	if (r == 0)
+		return 0;
+	if (news)
+		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
+	crew__lane_reap_all();
+	return crew_now() >= deadline && !any_changed(watches, count) ? -ETIMEDOUT : 0;
+}
+
+/* Until the layer process defines it. */
+uint32_t __attribute__((weak)) crew__process_id(const struct crew_process *process)
+{
+	(void)process;
+	return 0;
+}
