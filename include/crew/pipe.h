@@ -27,9 +27,9 @@ enum crew_pipe_end { CREW_END_A, CREW_END_B };
 /* Messages on their way to one end: a list of blocks in the heap. */
 struct crew_way_ {
 	uint64_t first, last; /* oldest and newest message; 0: none */
-	uint64_t bytes;       /* in all of them */
+	uint64_t bytes;       /* in all of them, with their heads */
 	uint32_t count;
-	uint32_t bell;        /* changes with every message put or taken, and at the end */
+	uint32_t bell;        /* rings with every message put or taken, and at the end */
 };
 
 struct crew_pipe {
@@ -46,8 +46,9 @@ static_assert(sizeof(struct crew_pipe) == 96, "shared-memory format");
  * Send `size` bytes, 0 and more, as one message. Sleeps while more than the limit
  * (1 MiB) waits to be received; one message of any size always fits into an empty pipe.
  *
- * Errors  -ETIMEDOUT  nothing was sent.      -EPIPE  the other end is gone.
+ * Errors  -ETIMEDOUT  nothing was sent.      -EPIPE  the other end is gone, or this one closed.
  *         -EPERM      this end belongs to another process.
+ *         -EINVAL     the pipe is not in shared memory.
  *         -ENOMEM  -ENOTCONN  -EAGAIN
  */
 CREW_API CREW_CHECKED int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_end end,
@@ -59,7 +60,8 @@ CREW_API CREW_CHECKED int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_
  * Returns  0, or CREW_END_OF_DATA when the other end is gone and all was received.
  * Errors   -ETIMEDOUT  none came.
  *          -EMSGSIZE   it is larger: *ret_size tells how large, and it stays.
- *          -EPERM  -ENOTCONN  -EAGAIN
+ *          -EPIPE      this end is closed.
+ *          -EPERM  -EINVAL  -ENOTCONN  -EAGAIN
  */
 CREW_API CREW_CHECKED int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pipe_end end,
 		void *data, size_t capacity, size_t *ret_size, crew_time deadline);
@@ -67,11 +69,17 @@ CREW_API CREW_CHECKED int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pi
 /* Wait until receive would not sleep: 0 for a message or the end, else -ETIMEDOUT. Takes nothing. */
 CREW_API CREW_CHECKED int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time deadline);
 
-/* Hand an end to a process just started, so that its death is noticed even if it never used the end. */
+/*
+ * Hand an end that the calling process or nobody has to a process just started, so that its death is noticed
+ * even if it never used the end. Errors: -EPERM  -EPIPE (closed)  -EINVAL  -ENOTCONN  -EAGAIN
+ */
 CREW_API CREW_CHECKED int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end,
 		const struct crew_process *process);
 
-/* Close an end that the calling process has, or that nobody has. Twice is fine. */
+/*
+ * Close an end that the calling process has, or that nobody has; what was on its way there is dropped. Twice is
+ * fine. Errors: -EPERM  -EINVAL  -ENOTCONN  -EAGAIN
+ */
 CREW_API CREW_CHECKED int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end);
 
 /* Free what is still inside and make it a fresh pipe. Nobody else may be using it. */

@@ -15,7 +15,7 @@
  *     inside put              the message is in, whole, or it is not.
  *     inside get, or after    the message is gone with the getter.
  *     between take and done   it comes back at the head, m.attempt one higher.
- * Nobody else is held up by any of these.
+ * Nobody else is held up by any of these. What a dead taker had is found within CREW_NOTICE (crew/lock.h).
  */
 #ifndef CREW_QUEUE_H
 #define CREW_QUEUE_H
@@ -45,14 +45,16 @@ CREW_API void crew_queue_init(struct crew_queue *queue, uint32_t capacity);
 
 /*
  * Put a message of `size` bytes (0 and more), sleeping while the queue is full.
- * Errors  -ETIMEDOUT  not put.     -EPIPE  closed.     -ENOMEM  -ENOTCONN  -EAGAIN
+ * Errors  -ETIMEDOUT  not put.     -EPIPE  closed.     -EINVAL  the queue is not in shared memory.
+ *         -ENOMEM  -ENOTCONN  -EAGAIN
  */
 CREW_API CREW_CHECKED int crew_queue_put(struct crew_queue *queue, const void *data, size_t size,
 		crew_time deadline);
 
 /*
  * Get a message of up to `capacity` bytes; ret_size may be NULL.
- * Returns  0, or CREW_END_OF_DATA when the queue is closed and drained.
+ * Returns  0, or CREW_END_OF_DATA when the queue is closed and drained. What others have leased may come back, so it
+ *          is drained only when that is done, too; whoever has a lease of it gets the end without waiting for others.
  * Errors   -ETIMEDOUT  none came.   -EMSGSIZE  larger: *ret_size tells how large, and it stays.
  *          -ENOTCONN  -EAGAIN
  */
@@ -78,13 +80,16 @@ CREW_API CREW_CHECKED int crew_queue_return(struct crew_queue *queue, struct cre
 /* Wait until every message that was put has been got, or taken and done. Errors: -ETIMEDOUT  -ENOTCONN */
 CREW_API CREW_CHECKED int crew_queue_join(struct crew_queue *queue, crew_time deadline);
 
-/* No more puts (-EPIPE). With drain, what is inside can still be got; without, it is dropped. Wakes everybody. */
+/*
+ * No more puts (-EPIPE). With drain, what is inside can still be got; without, it is dropped, and leases that
+ * come back are dropped too. Wakes everybody. Closing again changes drain to dropping, never back.
+ */
 CREW_API CREW_CHECKED int crew_queue_close(struct crew_queue *queue, bool drain);
 
 /* Messages waiting, exact at one moment. */
 CREW_API uint32_t crew_queue_length(const struct crew_queue *queue);
 
-/* Free what is inside and make it an empty open queue. Nobody else may be using it. */
+/* Free what is inside and make it an empty open queue of the same capacity. Nobody else may be using it, or have leases. */
 CREW_API void crew_queue_fini(struct crew_queue *queue);
 
 CREW_END

@@ -40,8 +40,11 @@ struct crew_wait_item {
 /*
  * Wait until at least one item is ready; sets .ready of all. Returns how many are
  * ready (1 and more).
- * Errors  -ETIMEDOUT  none (all .ready are 0).   -EINVAL  a kind or object is wrong, or more than 64 items.
+ * Errors  -ETIMEDOUT  none.
+ *         -EINVAL     a kind or object is wrong, more than 64 items, or nothing to wait for.
+ *         -EPERM, -EPIPE  an end of a pipe belongs to another process, is closed here.
  *         -EBADF  -EMFILE  -ENOMEM  -ENOTCONN  -EAGAIN
+ * With an error all .ready are 0.
  */
 CREW_API CREW_CHECKED int crew_wait_any(struct crew_wait_item *items, unsigned count, crew_time deadline);
 

@@ -59,7 +59,7 @@ static int look_event(struct crew_event *event, struct crew__watch *ret)
 {
 	*ret = (struct crew__watch){ &event->word_, __atomic_load_n(&event->word_, __ATOMIC_SEQ_CST), CREW__WATCH_EVENT };
 	int r = crew__check_place(event, sizeof *event);
-	return r < 0 ? r : ret->seen & 1;
+	return r < 0 ? r : (int)(ret->seen & 1);
 }
 
 static int look_counter(struct crew_counter *counter, struct crew__watch *ret)

@@ -1,0 +1,701 @@
+/*
+ * queue.c - queues, with threads as lanes
+ *
+ * A thread that ends with leases is dead to the others, just as a killed process: the suite runs under
+ * TSan too. Deaths of processes: tests/queue_death.c.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <crew/crew.h>
+#include "region/lane.h"
+
+#define MS CREW_MILLISECOND
+
+static struct shared {
+	struct crew_queue queue, other;
+	uint32_t seen[100000]; /* how often each number arrived */
+	int result[16];
+	crew_time waited[16];
+} *s;
+static uint64_t blocks_before;
+
+static uint64_t blocks(void)
+{
+	struct crew_memory_stats stats;
+	must(crew_memory_stats(&stats));
+	return stats.blocks;
+}
+
+static void begin(uint32_t capacity)
+{
+	must(crew_init(NULL));
+	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+	crew_queue_init(&s->queue, capacity);
+	blocks_before = blocks();
+}
+
+static void end(void)
+{
+	crew_queue_fini(&s->queue);
+	ck_assert_uint_eq(blocks(), blocks_before);
+	crew_free(s);
+	must(crew_heap_check());
+	crew_fini();
+}
+
+static pthread_t start(void *(*function)(void *), void *argument)
+{
+	pthread_t thread;
+	ck_assert_int_eq(pthread_create(&thread, NULL, function, argument), 0);
+	return thread;
+}
+
+static void run(void *(*function)(void *), void *argument)
+{
+	pthread_join(start(function, argument), NULL);
+}
+
+static unsigned asleep(void)
+{
+	struct crew__lane *lane;
+	unsigned count = 0;
+	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
+		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
+	return count;
+}
+
+static void put(uint32_t n)
+{
+	must(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+}
+
+static uint32_t get(void)
+{
+	uint32_t n = 0;
+	size_t size = 0;
+	must(crew_queue_get(&s->queue, &n, sizeof n, &size, CREW_FOREVER));
+	ck_assert_uint_eq(size, sizeof n);
+	return n;
+}
+
+static uint32_t number(const struct crew_message *m)
+{
+	ck_assert_uint_eq(m->size, sizeof(uint32_t));
+	return *(const uint32_t *)m->data;
+}
+
+/* ---- messages ---- */
+
+TEST(messages_come_out_in_the_order_they_went_in)
+{
+	begin(0);
+	for (uint32_t i = 0; i < 1000; i++)
+		put(i);
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 1000);
+	for (uint32_t i = 0; i < 1000; i++)
+		ck_assert_uint_eq(get(), i);
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	must_be(-ETIMEDOUT, crew_queue_get(&s->queue, NULL, 0, NULL, CREW_POLL));
+	end();
+}
+
+TEST(messages_keep_their_boundaries_whatever_their_size)
+{
+	static const size_t sizes[] = { 0, 1, 15, 16, 17, 4096, 65536, 0, 1000003 };
+	static char data[1000003], back[1000003];
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (char)(i * 2654435761u >> 7);
+	begin(0);
+	for (int i = 0; i < 9; i++)
+		must(crew_queue_put(&s->queue, data + i, sizes[i] ? sizes[i] - (size_t)i % sizes[i] : 0, CREW_POLL));
+	for (int i = 0; i < 9; i++) {
+		size_t size = 1, wanted = sizes[i] ? sizes[i] - (size_t)i % sizes[i] : 0;
+		must(crew_queue_get(&s->queue, back, sizeof back, &size, CREW_POLL));
+		ck_assert_uint_eq(size, wanted);
+		ck_assert_int_eq(memcmp(back, data + i, size), 0);
+	}
+	end();
+}
+
+TEST(a_message_of_16_mib_arrives_whole)
+{
+	begin(0);
+	size_t size = (size_t)16 << 20, got;
+	char *data, *back;
+	must(crew_alloc(size, (void **)&data));
+	must(crew_alloc(size, (void **)&back));
+	for (size_t i = 0; i < size; i++)
+		data[i] = (char)(i ^ i >> 8 ^ i >> 16);
+	must(crew_queue_put(&s->queue, data, size, CREW_FOREVER));
+	must(crew_queue_get(&s->queue, back, size, &got, CREW_FOREVER));
+	ck_assert_uint_eq(got, size);
+	ck_assert_int_eq(memcmp(data, back, size), 0);
+	crew_free(data);
+	crew_free(back);
+	end();
+}
+
+TEST(a_message_too_large_for_the_getter_stays)
+{
+	begin(0);
+	must(crew_queue_put(&s->queue, "0123456789", 10, CREW_POLL));
+	char text[10];
+	size_t size = 0;
+	must_be(-EMSGSIZE, crew_queue_get(&s->queue, text, 9, &size, CREW_POLL));
+	ck_assert_uint_eq(size, 10);
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 1);
+	must_be(-EMSGSIZE, crew_queue_get(&s->queue, NULL, 0, NULL, CREW_POLL));
+	must(crew_queue_get(&s->queue, text, 10, &size, CREW_POLL));
+	ck_assert_int_eq(memcmp(text, "0123456789", 10), 0);
+	end();
+}
+
+static void *get_up_to_4_bytes(void *unused)
+{
+	(void)unused;
+	uint32_t n;
+	return (void *)(intptr_t)crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER);
+}
+
+static void *get_up_to_100_bytes(void *unused)
+{
+	(void)unused;
+	char text[100];
+	return (void *)(intptr_t)crew_queue_get(&s->queue, text, sizeof text, NULL, CREW_FOREVER);
+}
+
+TEST(a_getter_with_too_little_room_passes_its_wake_up_on)
+{
+	begin(0);
+	for (int round = 0; round < 20; round++) {
+		pthread_t small = start(get_up_to_4_bytes, NULL);
+		await(asleep() == 1);
+		pthread_t large = start(get_up_to_100_bytes, NULL);
+		await(asleep() == 2);
+		must(crew_queue_put(&s->queue, "longer than 4", 13, CREW_POLL));
+		void *r;
+		pthread_join(large, &r);
+		must((int)(intptr_t)r);
+		if (round % 2) /* the small one may have been passed over, and waits on */
+			put(1);
+		else
+			must(crew_queue_put(&s->queue, "longer than 4", 13, CREW_POLL));
+		pthread_join(small, &r);
+		ck_assert_int_ne((int)(intptr_t)r, -ETIMEDOUT);
+		while (crew_queue_get(&s->queue, (char[100]){ 0 }, 100, NULL, CREW_POLL) == 0)
+			;
+	}
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	end();
+}
+
+TEST(what_is_no_member_or_not_shared_is_told_so)
+{
+	struct crew_queue here = { 0 };
+	must_be(-ENOTCONN, crew_queue_put(&here, NULL, 0, CREW_POLL));
+	must_be(-ENOTCONN, crew_queue_get(&here, NULL, 0, NULL, CREW_POLL));
+	begin(0);
+	must_be(-EINVAL, crew_queue_put(&here, NULL, 0, CREW_POLL));
+	must_be(-EINVAL, crew_queue_close(&here, true));
+	ck_assert_uint_eq(crew_queue_length(&here), 0);
+	end();
+}
+
+TEST(a_message_that_no_memory_can_hold_is_refused)
+{
+	begin(0);
+	char byte = 0;
+	must_be(-ENOMEM, crew_queue_put(&s->queue, &byte, SIZE_MAX, CREW_POLL));
+	must_be(-ENOMEM, crew_queue_put(&s->queue, &byte, (size_t)1 << 60, CREW_POLL));
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	end();
+}
+
+/* A plain array tells the truth. */
+TEST(random_calls_do_what_an_array_does, .count = 4)
+{
+	begin(7);
+	struct { uint32_t id; bool leased; struct crew_message m; } model[64];
+	unsigned waiting = 0, leased = 0; /* leased ones live at the top end of model[] */
+	uint32_t next = 1, x = 12345u + (uint32_t)index;
+	for (int i = 0; i < 20000; i++) {
+		x = x * 1664525 + 1013904223;
+		unsigned op = x >> 28;
+		if (op < 7) {
+			int r = crew_queue_put(&s->queue, &next, sizeof next, CREW_POLL);
+			must_be(waiting < 7 ? 0 : -ETIMEDOUT, r);
+			if (r == 0)
+				model[waiting++].id = next++;
+		} else if (op < 10) {
+			uint32_t id = 0;
+			int r = crew_queue_get(&s->queue, &id, sizeof id, NULL, CREW_POLL);
+			must_be(waiting ? 0 : -ETIMEDOUT, r);
+			if (r == 0) {
+				ck_assert_uint_eq(id, model[0].id);
+				memmove(model, model + 1, --waiting * sizeof *model);
+			}
+		} else if (op < 13 && leased < 16) {
+			struct crew_message m;
+			int r = crew_queue_take(&s->queue, &m, CREW_POLL);
+			must_be(waiting ? 0 : -ETIMEDOUT, r);
+			if (r == 0) {
+				ck_assert_uint_eq(number(&m), model[0].id);
+				memmove(model, model + 1, --waiting * sizeof *model);
+				model[63 - leased++].m = m;
+			}
+		} else if (leased) {
+			unsigned which = 63 - (x >> 8) % leased;
+			uint32_t id = number(&model[which].m);
+			if (op == 13 && waiting < 40) {
+				must(crew_queue_return(&s->queue, &model[which].m));
+				memmove(model + 1, model, waiting++ * sizeof *model);
+				model[0].id = id;
+			} else {
+				must(crew_queue_done(&s->queue, &model[which].m));
+			}
+			model[which] = model[64 - leased--];
+		}
+		ck_assert_uint_eq(crew_queue_length(&s->queue), waiting);
+		ck_assert_uint_eq(s->queue.leased_, leased);
+	}
+	end();
+}
+
+/* ---- capacity and deadlines ---- */
+
+TEST(a_full_queue_makes_putters_wait_until_the_deadline)
+{
+	begin(2);
+	put(1);
+	put(2);
+	uint32_t n = 3;
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, &n, sizeof n, CREW_POLL));
+	crew_time before = crew_now();
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, &n, sizeof n, crew_after(50 * MS)));
+	crew_time waited = crew_now() - before;
+	ck_assert_int_ge(waited, 50 * MS);
+	ck_assert_int_lt(waited, 1000 * MS);
+	ck_assert_uint_eq(get(), 1);
+	put(3);
+	ck_assert_uint_eq(get(), 2);
+	ck_assert_uint_eq(get(), 3);
+	end();
+}
+
+TEST(an_empty_queue_makes_getters_wait_until_the_deadline)
+{
+	begin(0);
+	uint32_t n;
+	must_be(-ETIMEDOUT, crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_POLL));
+	must_be(-ETIMEDOUT, crew_queue_get(&s->queue, &n, sizeof n, NULL, crew_now() - CREW_SECOND));
+	crew_time before = crew_now();
+	must_be(-ETIMEDOUT, crew_queue_get(&s->queue, &n, sizeof n, NULL, crew_after(150 * MS)));
+	crew_time waited = crew_now() - before;
+	ck_assert_int_ge(waited, 150 * MS);
+	ck_assert_int_lt(waited, 1000 * MS);
+	end();
+}
+
+static void *put_7(void *unused)
+{
+	(void)unused;
+	uint32_t n = 7;
+	return (void *)(intptr_t)crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER);
+}
+
+static void *get_one(void *unused)
+{
+	(void)unused;
+	uint32_t n = 0;
+	int r = crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER);
+	return (void *)(intptr_t)(r < 0 ? r : r > 0 ? 1000000 + r : (int)n);
+}
+
+TEST(a_get_lets_one_sleeping_putter_go_on)
+{
+	begin(1);
+	put(1);
+	pthread_t a = start(put_7, NULL), b = start(put_7, NULL);
+	await(asleep() == 2);
+	ck_assert_uint_eq(get(), 1);
+	await(asleep() == 1);
+	ck_assert_uint_eq(get(), 7);
+	ck_assert_uint_eq(get(), 7);
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	end();
+}
+
+/* ---- many ---- */
+
+enum { LANES = 4, EACH = 5000 };
+
+static void *produce(void *first)
+{
+	for (uint32_t i = 0; i < EACH; i++)
+		put((uint32_t)(uintptr_t)first + i);
+	return NULL;
+}
+
+static void *consume(void *unused)
+{
+	(void)unused;
+	uint32_t n, last[LANES] = { 0 };
+	while (crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER) == 0) {
+		__atomic_fetch_add(&s->seen[n], 1, __ATOMIC_RELAXED);
+		ck_assert_uint_ge(n % EACH, last[n / EACH]); /* messages of one producer stay in their order */
+		last[n / EACH] = n % EACH;
+	}
+	return NULL;
+}
+
+static void *take_and_do(void *unused)
+{
+	(void)unused;
+	struct crew_message m;
+	while (crew_queue_take(&s->queue, &m, CREW_FOREVER) == 0) {
+		__atomic_fetch_add(&s->seen[number(&m)], 1, __ATOMIC_RELAXED);
+		must(crew_queue_done(&s->queue, &m));
+	}
+	return NULL;
+}
+
+static void storm(void *(*consumer)(void *))
+{
+	pthread_t producers[LANES], consumers[LANES];
+	for (uintptr_t i = 0; i < LANES; i++) {
+		consumers[i] = start(consumer, NULL);
+		producers[i] = start(produce, (void *)(i * EACH));
+	}
+	for (int i = 0; i < LANES; i++)
+		pthread_join(producers[i], NULL);
+	must(crew_queue_join(&s->queue, CREW_FOREVER));
+	must(crew_queue_close(&s->queue, true));
+	for (int i = 0; i < LANES; i++)
+		pthread_join(consumers[i], NULL);
+	for (int i = 0; i < LANES * EACH; i++)
+		ck_assert_uint_eq(s->seen[i], 1);
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+}
+
+TEST(each_message_of_four_producers_reaches_one_of_four_consumers_once, .timeout = 60)
+{
+	begin(16);
+	storm(consume);
+	end();
+}
+
+TEST(each_message_is_leased_by_one_of_four_takers_once, .timeout = 60)
+{
+	begin(16);
+	storm(take_and_do);
+	end();
+}
+
+/* ---- leases ---- */
+
+TEST(take_leaves_the_message_in_place_until_done)
+{
+	begin(0);
+	put(1);
+	put(2);
+	struct crew_message m, n;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	ck_assert_uint_eq(number(&m), 1);
+	ck_assert_uint_eq(m.attempt, 1);
+	ck_assert_uint_eq((uintptr_t)m.data % 16, 0);
+	must(crew_queue_take(&s->queue, &n, CREW_POLL));
+	must_be(-ETIMEDOUT, crew_queue_join(&s->queue, crew_after(20 * MS)));
+	must(crew_queue_done(&s->queue, &m));
+	ck_assert_ptr_null(m.data);
+	must_be(-EPERM, crew_queue_done(&s->queue, &m));
+	must_be(-EPERM, crew_queue_return(&s->queue, &m));
+	must_be(-EPERM, crew_queue_done(&s->other, &n));
+	must(crew_queue_done(&s->queue, &n));
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	end();
+}
+
+TEST(a_returned_message_is_the_next_to_be_taken)
+{
+	begin(0);
+	put(1);
+	put(2);
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	must(crew_queue_return(&s->queue, &m));
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	ck_assert_uint_eq(number(&m), 1);
+	ck_assert_uint_eq(m.attempt, 1);
+	must(crew_queue_done(&s->queue, &m));
+	ck_assert_uint_eq(get(), 2);
+	end();
+}
+
+TEST(a_thread_has_at_most_64_leases)
+{
+	begin(0);
+	struct crew_message m[65];
+	for (uint32_t i = 0; i < 65; i++)
+		put(i);
+	for (int i = 0; i < 64; i++)
+		must(crew_queue_take(&s->queue, &m[i], CREW_POLL));
+	must_be(-ENOLCK, crew_queue_take(&s->queue, &m[64], CREW_POLL));
+	for (int i = 0; i < 64; i += 2) /* from the middle of the list too */
+		must(crew_queue_done(&s->queue, &m[i]));
+	for (int i = 63; i > 0; i -= 2)
+		must(crew_queue_done(&s->queue, &m[i]));
+	ck_assert_uint_eq(get(), 64);
+	end();
+}
+
+static void *take_three_and_end(void *unused)
+{
+	(void)unused;
+	struct crew_message m;
+	for (int i = 0; i < 3; i++)
+		must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	return NULL;
+}
+
+static void *done_by_another(void *message)
+{
+	return (void *)(intptr_t)crew_queue_done(&s->queue, message);
+}
+
+TEST(only_the_thread_that_took_a_message_is_done_with_it)
+{
+	begin(0);
+	put(1);
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	void *r;
+	pthread_join(start(done_by_another, &m), &r);
+	must_be(-EPERM, (int)(intptr_t)r);
+	must(crew_queue_done(&s->queue, &m));
+	end();
+}
+
+TEST(leases_of_a_thread_that_ended_come_back_at_the_head)
+{
+	begin(0);
+	for (uint32_t i = 1; i <= 4; i++)
+		put(i);
+	run(take_three_and_end, NULL);
+	uint32_t got[4], sum = 0;
+	for (int i = 0; i < 4; i++) {
+		struct crew_message m;
+		/* Until the dead is found the head of the queue is message 4. */
+		if (i == 0)
+			crew__lane_reap_all();
+		must(crew_queue_take(&s->queue, &m, CREW_FOREVER));
+		got[i] = number(&m);
+		sum += got[i];
+		ck_assert_uint_eq(m.attempt, got[i] == 4 ? 1 : 2);
+		must(crew_queue_done(&s->queue, &m));
+	}
+	ck_assert_uint_eq(got[3], 4);
+	ck_assert_uint_eq(sum, 10);
+	end();
+}
+
+TEST(a_poll_finds_what_a_dead_taker_had)
+{
+	begin(0);
+	for (uint32_t i = 1; i <= 3; i++)
+		put(i);
+	run(take_three_and_end, NULL);
+	for (int i = 0; i < 3; i++)
+		must(crew_queue_get(&s->queue, (uint32_t[1]){ 0 }, 4, NULL, CREW_POLL));
+	must_be(-ETIMEDOUT, crew_queue_get(&s->queue, NULL, 0, NULL, CREW_POLL));
+	end();
+}
+
+static void *hold_one_until_told(void *unused)
+{
+	(void)unused;
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	__atomic_store_n(&s->result[0], 1, __ATOMIC_RELEASE);
+	await(__atomic_load_n(&s->result[1], __ATOMIC_ACQUIRE));
+	if (s->result[2])
+		must(crew_queue_done(&s->queue, &m));
+	return NULL;
+}
+
+/* done: 1, the taker finishes; 0, it ends with the lease. */
+static void closed_with_a_lease(int done)
+{
+	begin(0);
+	put(5);
+	s->result[2] = done;
+	pthread_t taker = start(hold_one_until_told, NULL);
+	await(__atomic_load_n(&s->result[0], __ATOMIC_ACQUIRE));
+	must(crew_queue_close(&s->queue, true));
+	pthread_t getter = start(get_one, NULL);
+	await(asleep() == 1);
+	__atomic_store_n(&s->result[1], 1, __ATOMIC_RELEASE);
+	void *r;
+	pthread_join(taker, NULL);
+	pthread_join(getter, &r);
+	ck_assert_int_eq((int)(intptr_t)r, done ? 1000000 + CREW_END_OF_DATA : 5);
+	end();
+}
+
+TEST(a_closed_queue_ends_when_the_last_lease_is_done)
+{
+	closed_with_a_lease(1);
+}
+
+TEST(a_closed_queue_still_gives_what_a_dead_taker_had)
+{
+	closed_with_a_lease(0);
+}
+
+TEST(whoever_has_a_lease_itself_gets_the_end_at_once)
+{
+	begin(0);
+	put(1);
+	struct crew_message m, n;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	must(crew_queue_close(&s->queue, true));
+	must_be(CREW_END_OF_DATA, crew_queue_take(&s->queue, &n, CREW_FOREVER));
+	must(crew_queue_done(&s->queue, &m));
+	must_be(CREW_END_OF_DATA, crew_queue_take(&s->queue, &n, CREW_FOREVER));
+	end();
+}
+
+/* ---- join and close ---- */
+
+static void *join_it(void *unused)
+{
+	(void)unused;
+	return (void *)(intptr_t)crew_queue_join(&s->queue, CREW_FOREVER);
+}
+
+TEST(join_waits_for_the_last_done)
+{
+	begin(0);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	put(1);
+	put(2);
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	pthread_t joiner = start(join_it, NULL);
+	await(asleep() == 1);
+	ck_assert_uint_eq(get(), 2);
+	must_be(-ETIMEDOUT, crew_queue_join(&s->queue, CREW_POLL));
+	must(crew_queue_done(&s->queue, &m));
+	void *r;
+	pthread_join(joiner, &r);
+	must((int)(intptr_t)r);
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	end();
+}
+
+TEST(a_drained_queue_gives_what_is_inside_and_then_the_end)
+{
+	begin(0);
+	put(1);
+	put(2);
+	must(crew_queue_close(&s->queue, true));
+	uint32_t n = 3;
+	must_be(-EPIPE, crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+	ck_assert_uint_eq(get(), 1);
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 1);
+	ck_assert_uint_eq(get(), 2);
+	for (int i = 0; i < 3; i++)
+		must_be(CREW_END_OF_DATA, crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER));
+	must(crew_queue_close(&s->queue, true));
+	must(crew_queue_close(&s->queue, false));
+	end();
+}
+
+TEST(a_queue_closed_at_once_drops_what_is_inside)
+{
+	begin(2000);
+	for (uint32_t i = 0; i < 2000; i++)
+		put(i);
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	must(crew_queue_close(&s->queue, false));
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	ck_assert_uint_eq(blocks(), blocks_before + 1); /* the lease */
+	must_be(CREW_END_OF_DATA, crew_queue_get(&s->queue, NULL, 0, NULL, CREW_FOREVER));
+	must_be(-ETIMEDOUT, crew_queue_join(&s->queue, CREW_POLL));
+	ck_assert_uint_eq(number(&m), 0); /* readable until done */
+	must(crew_queue_done(&s->queue, &m));
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	end();
+}
+
+TEST(what_comes_back_to_a_queue_closed_at_once_is_dropped)
+{
+	begin(0);
+	for (uint32_t i = 0; i < 3; i++)
+		put(i);
+	run(take_three_and_end, NULL);
+	must(crew_queue_close(&s->queue, false));
+	must(crew_queue_join(&s->queue, CREW_FOREVER));
+	ck_assert_uint_eq(blocks(), blocks_before);
+	end();
+}
+
+static void close_wakes(bool drain)
+{
+	begin(1);
+	put(1);
+	pthread_t putters[2] = { start(put_7, NULL), start(put_7, NULL) }, joiner = start(join_it, NULL);
+	await(asleep() == 3);
+	must(crew_queue_close(&s->queue, drain));
+	void *r;
+	for (int i = 0; i < 2; i++) {
+		pthread_join(putters[i], &r);
+		must_be(-EPIPE, (int)(intptr_t)r);
+	}
+	if (drain)
+		ck_assert_uint_eq(get(), 1);
+	pthread_join(joiner, &r);
+	must((int)(intptr_t)r);
+	crew_queue_fini(&s->queue);
+
+	pthread_t getters[3] = { start(get_one, NULL), start(get_one, NULL), start(get_one, NULL) };
+	await(asleep() == 3);
+	must(crew_queue_close(&s->queue, drain));
+	for (int i = 0; i < 3; i++) {
+		pthread_join(getters[i], &r);
+		ck_assert_int_eq((int)(intptr_t)r, 1000000 + CREW_END_OF_DATA);
+	}
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	end();
+}
+
+TEST(close_with_drain_wakes_everybody)
+{
+	close_wakes(true);
+}
+
+TEST(close_at_once_wakes_everybody)
+{
+	close_wakes(false);
+}
+
+TEST(a_finished_queue_is_fresh_and_keeps_its_capacity)
+{
+	begin(3);
+	put(1);
+	put(2);
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	must(crew_queue_close(&s->queue, true));
+	crew_queue_fini(&s->queue);
+	ck_assert_uint_eq(blocks(), blocks_before);
+	for (uint32_t i = 0; i < 3; i++)
+		put(i);
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, NULL, 0, CREW_POLL));
+	ck_assert_uint_eq(get(), 0);
+	end();
+}
