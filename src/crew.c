@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "channel/channel.h"
 #include "memory/heap.h"
+#include "pool/pool.h"
 #include "process/process.h"
 #include "sync/sync.h"
 
@@ -74,6 +75,7 @@ void crew_fini(void)
 {
 	if (!crew__family.founder)
 		return;
+	crew__pool_fini();
 	crew__channel_fini();
 	crew__zygote_stop();
 	crew__region_forget();
