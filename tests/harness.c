@@ -272,8 +272,11 @@ int main(void)
 	for (struct harness_test *test = first; test; test = test->next)
 		for (int i = 0; i < (test->count ? test->count : 1); i++) {
 			char name[256], text[TEXT_MAX] = "";
-			if (test->label)
-				snprintf(name, sizeof name, "%s", test->label(i));
+			const char *label = test->label ? test->label(i) : "";
+			if (!label)
+				continue;
+			if (*label)
+				snprintf(name, sizeof name, "%s", label);
 			else if (test->count)
 				snprintf(name, sizeof name, "%s_%d", test->test->name, i);
 			else

@@ -36,7 +36,7 @@ struct harness_test {
 	const TTest *test;
 	double timeout;              /* seconds; 0: 20 */
 	int count;                   /* times to run it, with index = 0 ... count - 1; 0: once */
-	const char *(*label)(int i); /* name of run number i; NULL: name and number */
+	const char *(*label)(int i); /* name of run number i, or NULL: not this one. Default: name and number */
 	bool takes_long;             /* only with CREW_TEST_LONG in the environment (./test --long) */
 	struct harness_test *next;
 };

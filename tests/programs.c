@@ -1,0 +1,389 @@
+/*
+ * programs.c - what all twelve programs promise alike: command line, output, ends
+ *
+ * One table says what is special about each; every claim below is tested on every
+ * row. Answers of single programs are tested in suites of their own.
+ */
+#include "harness.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <linux/capability.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static const struct program {
+	const char *name;
+	const char *quick; /* arguments for a short run */
+	const char *busy;  /* for one of many seconds, to be ended by a signal; NULL: it has none */
+	const char *keys;  /* that every row of --json has */
+	const char *input; /* arguments that name an input file %s, or NULL */
+	const char *cut;   /* such a file, cut off */
+} programs[] = {
+	{ "bank", "--quick", "", "strategy transfers seconds transfers_per_second missing_cents bad_audits",
+		"--replay %s", "transaction,account,date,kind,amount\n1,2,1993-01-01,cre" },
+	{ "data_parallelism", "tests/data/measurements.txt", NULL, "name min mean max count", "%s", "Hamburg;12.3\nOslo;1" },
+	{ "do_something", "--quick", NULL, "task mode outcome attempts signal seconds", NULL, NULL },
+	{ "fibonacci", "10 1000", "--naive 47 48", "n digits seconds", NULL, NULL },
+	{ "hello", "", NULL, "worker pid cpu node", NULL, NULL },
+	{ "ipc", "--quick", "", "mechanism bytes latency_ns messages_per_second bytes_per_second", NULL, NULL },
+	{ "mpi", "--quick", "", "test ranks bytes seconds verified", NULL, NULL },
+	{ "multiprocessing", "--quick", "--count=100000000 --jobs=100", "mode jobs seconds", NULL, NULL },
+	{ "parallelization", "--quick", "", "kernel workers seconds speedup efficiency serial_fraction", NULL, NULL },
+	{ "process_creation", "--quick", "", "method parent_mib microseconds", NULL, NULL },
+	{ "shared_mem", "--quick", "", "case bytes seconds bytes_per_second", NULL, NULL },
+	{ "synchronization", "--quick", "", "problem version operations violations seconds", NULL, NULL },
+};
+enum { PROGRAMS = sizeof programs / sizeof *programs };
+
+/* A test for every program, or for those that have a value in that column; its name is PROGRAM_CLAIM. */
+#define EACH(claim, ...) EACH_WITH(name, claim, __VA_ARGS__)
+#define EACH_WITH(column, claim, ...) \
+	static const char *claim##_label(int i) { return programs[i].column ? label(i, #claim) : NULL; } \
+	TEST(claim, .count = PROGRAMS, .label = claim##_label, __VA_ARGS__)
+
+static const char *label(int i, const char *claim)
+{
+	static char text[128];
+	snprintf(text, sizeof text, "%s_%s", programs[i].name, claim);
+	return text;
+}
+
+/* mpi is built where there is an MPI; all others always. */
+#define NEED(index) \
+	const struct program *p = &programs[index]; \
+	if (strcmp(p->name, "mpi") == 0 && access(path_of(p), X_OK) < 0) \
+		SKIP("no MPI was found when crew was built")
+
+static const char *path_of(const struct program *p)
+{
+	static char path[512];
+	snprintf(path, sizeof path, "%s/programs/%s", CREW_BUILD, p->name);
+	return path;
+}
+
+/* A program that runs, or has run. */
+struct run {
+	pid_t pid;
+	int out_fd, err_fd;
+	int status;      /* as a shell gives it: exit status, or 128 + signal */
+	char *out, *err; /* what it printed, as strings */
+};
+
+/* PROGRAM ARGUMENTS by a shell, so redirections are fine, without root's right to read every file. */
+static struct run start(const struct program *p, const char *arguments, ...)
+{
+	char command[2048];
+	int used = snprintf(command, sizeof command, "exec %s ", path_of(p));
+	va_list args;
+	va_start(args, arguments);
+	vsnprintf(command + used, sizeof command - (size_t)used, arguments, args);
+	va_end(args);
+
+	struct run run = { .out_fd = memfd_create("out", MFD_CLOEXEC), .err_fd = memfd_create("err", MFD_CLOEXEC) };
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* its orphans come to us, to be counted */
+	run.pid = fork();
+	ck_assert_int_ge(run.pid, 0);
+	if (run.pid == 0) {
+		prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
+		prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
+		dup2(open("/dev/null", O_RDONLY), 0);
+		dup2(run.out_fd, 1);
+		dup2(run.err_fd, 2);
+		if (chdir(CREW_SOURCE) == 0)
+			execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	return run;
+}
+
+static char *content(int fd)
+{
+	struct stat info;
+	ck_assert_int_eq(fstat(fd, &info), 0);
+	char *text = calloc(1, (size_t)info.st_size + 1);
+	ck_assert_int_eq(pread(fd, text, (size_t)info.st_size, 0), info.st_size);
+	close(fd);
+	return text;
+}
+
+static void finish(struct run *run)
+{
+	int status;
+	ck_assert_int_eq(waitpid(run->pid, &status, 0), run->pid);
+	run->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	run->out = content(run->out_fd);
+	run->err = content(run->err_fd);
+}
+
+static void release(struct run *run)
+{
+	free(run->out);
+	free(run->err);
+}
+
+/* Nobody of its processes is left a second after its end. */
+static void check_all_gone(void)
+{
+	crew_time until = crew_after(CREW_SECOND);
+	while (waitpid(-1, NULL, WNOHANG) >= 0) {
+		ck_assert_msg(crew_now() < until, "processes are left a second after the end");
+		harness_pause();
+	}
+}
+
+static int lines(const char *text)
+{
+	int count = 0;
+	for (; *text; text++)
+		count += *text == '\n';
+	return count;
+}
+
+#define check_status(run, wanted) \
+	ck_assert_msg((run).status == (wanted), "exit status %d, not %d; stderr: %s", (run).status, wanted, (run).err)
+
+/* Wrong usage: one line that says what, argp's line that says where to look, status 2, nothing else. */
+static void check_usage(const struct program *p, const char *arguments, const char *named)
+{
+	struct run run = start(p, "%s", arguments);
+	finish(&run);
+	check_status(run, 2);
+	ck_assert_msg(lines(run.err) == 2 && strstr(run.err, "\nTry `"), "%s: %s", arguments, run.err);
+	ck_assert_msg(strstr(run.err, named), "does not name %s: %s", named, run.err);
+	ck_assert_str_eq(run.out, "");
+	release(&run);
+	check_all_gone();
+}
+
+EACH(helps)
+{
+	NEED(index);
+	struct run run = start(p, "--help");
+	finish(&run);
+	check_status(run, 0);
+	ck_assert_str_eq(run.err, "");
+	ck_assert_ptr_nonnull(strstr(run.out, "Usage: "));
+	ck_assert_ptr_nonnull(strstr(run.out, "--workers=N"));
+	release(&run);
+}
+
+EACH(tells_its_version)
+{
+	NEED(index);
+	char wanted[128];
+	snprintf(wanted, sizeof wanted, "%s (crew) %s\n", p->name, CREW_VERSION);
+	struct run run = start(p, "--version");
+	finish(&run);
+	check_status(run, 0);
+	ck_assert_str_eq(run.err, "");
+	ck_assert_str_eq(run.out, wanted);
+	release(&run);
+}
+
+EACH(refuses_wrong_usage)
+{
+	NEED(index);
+	check_usage(p, "--no-such-option", "--no-such-option");
+	check_usage(p, "--workers=0", "--workers");
+	check_usage(p, "--workers=4097", "--workers");
+	check_usage(p, "--workers=99999999999999999999", "--workers");
+	check_usage(p, "--workers=abc", "abc");
+	check_usage(p, "--workers=", "--workers");
+	check_usage(p, "--seed=-1", "--seed");
+	check_usage(p, "--chaos=nan", "--chaos");
+}
+
+EACH(answers, .timeout = 60)
+{
+	NEED(index);
+	struct run run = start(p, "%s", p->quick);
+	finish(&run);
+	check_status(run, 0);
+	ck_assert_str_ne(run.out, "");
+	release(&run);
+	check_all_gone();
+}
+
+EACH(answers_in_json, .timeout = 60)
+{
+	NEED(index);
+	struct run run = start(p, "--json --workers=2 %s", p->quick);
+	finish(&run);
+	check_status(run, 0);
+	json_error_t error;
+	json_t *top = json_loads(run.out, JSON_REJECT_DUPLICATES, &error), *row;
+	ck_assert_msg(top, "not one JSON object: %s in %.200s", error.text, run.out);
+	ck_assert_pstr_eq(json_string_value(json_object_get(top, "program")), p->name);
+	ck_assert_pstr_eq(json_string_value(json_object_get(top, "version")), CREW_VERSION);
+	ck_assert_int_eq(json_integer_value(json_object_get(top, "workers")), 2);
+	ck_assert(json_is_number(json_object_get(top, "seconds")));
+	ck_assert(json_is_true(json_object_get(top, "verified")));
+	const json_t *rows = json_object_get(top, "rows");
+	ck_assert_int_gt((int)json_array_size(rows), 0);
+	size_t i;
+	json_array_foreach(rows, i, row) {
+		char keys[256];
+		snprintf(keys, sizeof keys, "%s", p->keys);
+		for (char *key = strtok(keys, " "); key; key = strtok(NULL, " "))
+			ck_assert_msg(json_object_get(row, key), "row %zu has no %s", i, key);
+	}
+	json_decref(top);
+	release(&run);
+	check_all_gone();
+}
+
+EACH(notices_a_full_disk, .timeout = 60)
+{
+	NEED(index);
+	struct run run = start(p, "%s >/dev/full", p->quick);
+	finish(&run);
+	check_status(run, 1);
+	ck_assert_msg(lines(run.err) == 1 && strstr(run.err, "standard output"), "%s", run.err);
+	release(&run);
+	check_all_gone();
+}
+
+EACH(ends_quietly_with_its_reader, .timeout = 60)
+{
+	NEED(index);
+	int ends[2];
+	ck_assert_int_eq(pipe(ends), 0);
+	close(ends[0]);
+	struct run run = start(p, "%s >&%d", p->quick, ends[1]);
+	close(ends[1]);
+	finish(&run);
+	check_status(run, 128 + SIGPIPE);
+	ck_assert_str_eq(run.err, "");
+	release(&run);
+	check_all_gone();
+}
+
+/* How many processes are below us, at any depth. */
+static int count_below(pid_t above)
+{
+	int count = 0;
+	DIR *proc = opendir("/proc");
+	ck_assert_ptr_nonnull(proc);
+	for (struct dirent *entry; (entry = readdir(proc));) {
+		char path[300], text[512] = "", state;
+		snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+		int fd = open(path, O_RDONLY | O_CLOEXEC), parent;
+		if (fd < 0)
+			continue;
+		ssize_t size = read(fd, text, sizeof text - 1);
+		close(fd);
+		const char *end = size > 0 ? strrchr(text, ')') : NULL;
+		if (end && sscanf(end + 1, " %c %d", &state, &parent) == 2 && parent == above)
+			count += 1 + count_below((pid_t)atoi(text));
+	}
+	closedir(proc);
+	return count;
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
+/* A busy run in which the program, crew's helpers and at least one more process are there. */
+static struct run start_busy(const struct program *p)
+{
+	struct run run = start(p, "--workers=2 %s", p->busy);
+	await(has_ended(run.pid) || count_below(getpid()) >= 4);
+	ck_assert_msg(!has_ended(run.pid), "'%s %s' ended by itself", p->name, p->busy);
+	return run;
+}
+
+static void check_stopped_by(const struct program *p, int sig)
+{
+	struct run run = start_busy(p);
+	ck_assert_int_eq(kill(run.pid, sig), 0);
+	finish(&run);
+	check_status(run, 128 + sig);
+	ck_assert_msg(lines(run.err) == 1, "%s", run.err);
+	release(&run);
+	check_all_gone();
+}
+
+EACH_WITH(busy, stops_at_sigint)
+{
+	NEED(index);
+	check_stopped_by(p, SIGINT);
+}
+
+EACH_WITH(busy, stops_at_sigterm)
+{
+	NEED(index);
+	check_stopped_by(p, SIGTERM);
+}
+
+EACH_WITH(busy, takes_all_along_when_killed)
+{
+	NEED(index);
+	struct run run = start_busy(p);
+	ck_assert_int_eq(kill(run.pid, SIGKILL), 0);
+	finish(&run);
+	check_status(run, 128 + SIGKILL);
+	release(&run);
+	check_all_gone();
+}
+
+/* Bad input: one line that names the file, status 2, nothing on stdout. */
+static void check_refused(const struct program *p, const char *file)
+{
+	struct run run = start(p, p->input, file);
+	finish(&run);
+	check_status(run, 2);
+	ck_assert_msg(lines(run.err) == 1 && strstr(run.err, file), "%s: %s", file, run.err);
+	ck_assert_str_eq(run.out, "");
+	release(&run);
+	check_all_gone();
+}
+
+/* A new file of that content in the directory; what is left there is removed by remove_files. */
+static const char *make_file(const char *dir, const char *name, const void *data, size_t size)
+{
+	static char path[256];
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, data, size), (ssize_t)size);
+	close(fd);
+	return path;
+}
+
+EACH_WITH(input, refuses_bad_input, .timeout = 60)
+{
+	NEED(index);
+	static const char *const made[] = { "empty", "cut", "binary", "secret" };
+	char dir[] = "/tmp/crew-input-XXXXXX", binary[4096];
+	for (size_t i = 0; i < sizeof binary; i++)
+		binary[i] = (char)(i * 7 + i / 256);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	check_refused(p, "/no/such/file");
+	check_refused(p, dir);
+	check_refused(p, "/proc/self/mem"); /* opens, but reads and maps are errors */
+	check_refused(p, make_file(dir, "empty", "", 0));
+	check_refused(p, make_file(dir, "cut", p->cut, strlen(p->cut)));
+	check_refused(p, make_file(dir, "binary", binary, sizeof binary));
+	const char *secret = make_file(dir, "secret", p->cut, strlen(p->cut));
+	ck_assert_int_eq(chmod(secret, 0), 0);
+	check_refused(p, secret);
+	for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+		char path[256];
+		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
+		unlink(path);
+	}
+	ck_assert_int_eq(rmdir(dir), 0);
+}
