@@ -16,6 +16,8 @@
 #define SEGMENT_BYTES (UINT64_C(4) << 20)  /* of shared memory per rank, by Open MPI's default */
 #define SESSION_BYTES (UINT64_C(16) << 20) /* once: what the launcher shares with the ranks */
 
+#define LAUNCHER_GRACE (10 * CREW_SECOND)  /* to end its ranks, where nobody can make it */
+
 /* Whether an interface is up: Open MPI's launcher listens on one, be it loopback. */
 static bool network_is_up(void)
 {
@@ -89,9 +91,10 @@ static int write_all(int fd, const char *data, size_t size)
 }
 
 /*
- * Pass on what the ranks print (`from` → `to`) until they are gone and the watcher has
- * told so, or is gone itself: then end->error stays -ECHILD. The first reason to stop
- * early is the result; shutting the line makes the watcher act on it.
+ * Pass on what the ranks print (`from` → `to`) until they are gone. The watcher tells so
+ * in *end; all they have printed lies in the pipe then. If it is gone without a word,
+ * end->error stays -ECHILD, and the launcher gets a while to end the ranks. The first
+ * reason to stop early is the result; shutting the line makes the watcher act on it.
  */
 static int follow(int line, int from, int to, int signals, crew_time deadline, struct crew__ranks_end *end)
 {
@@ -99,8 +102,10 @@ static int follow(int line, int from, int to, int signals, crew_time deadline, s
 	int result = 0;
 	*end = (struct crew__ranks_end){ .error = -ECHILD };
 	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-		int ready = crew__poll(fds, 3, result ? CREW_FOREVER : deadline);
+		int ready = crew__poll(fds, 3, deadline);
 		int stop = ready < 0 ? ready : ready == 0 ? -ETIMEDOUT : 0;
+		if (ready == 0 && fds[1].fd < 0)
+			return result;
 		if (ready > 0 && fds[0].revents) {
 			char data[16384];
 			ssize_t n = read(from, data, sizeof data);
@@ -111,8 +116,10 @@ static int follow(int line, int from, int to, int signals, crew_time deadline, s
 		}
 		if (ready > 0 && fds[1].revents) {
 			struct crew__ranks_end told;
-			if (recv(line, &told, sizeof told, 0) == sizeof told)
+			bool heard = recv(line, &told, sizeof told, 0) == sizeof told;
+			if (heard)
 				*end = told;
+			deadline = heard ? CREW_POLL : crew_after(LAUNCHER_GRACE);
 			fds[1].fd = -1;
 		}
 		if (ready > 0 && fds[2].revents) {
@@ -122,6 +129,8 @@ static int follow(int line, int from, int to, int signals, crew_time deadline, s
 		if (stop && !result) {
 			result = stop;
 			shutdown(line, SHUT_WR);
+			if (fds[1].fd >= 0)
+				deadline = CREW_FOREVER; /* the watcher's word comes, or its end */
 		}
 	}
 	return result;
