@@ -1,7 +1,7 @@
 /*
  * pipe.c - pipes, with threads of one process at both ends
  *
- * Other processes at the other end, and their deaths: below, from TEST(the_end_comes_after...) on.
+ * Between processes, and their deaths: tests/channel.c; at every instruction: tests/death.c.
  */
 #include "harness.h"
 

@@ -2,7 +2,7 @@
  * queue.c - queues, with threads as lanes
  *
  * A thread that ends with leases is dead to the others, just as a killed process: the suite runs under
- * TSan too. Deaths of processes: tests/queue_death.c.
+ * TSan too. Between processes, and their deaths: tests/channel.c; at every instruction: tests/death.c.
  */
 #include "harness.h"
 

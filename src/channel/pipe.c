@@ -2,7 +2,7 @@
  * pipe.c - two lists of messages and who is at their ends, under one guard
  *
  * State    way_[e]: messages on their way to end e; its bell rings for all who sleep over it: receivers at e, senders at
- *          the other end. owner_[e]: process at end e, 0: nobody yet. closed_[e]: 1, closed.
+ *          the other end. owner_[e]: process at end e, 0: nobody yet. closed_[e]: 1, closed, by its owner or for a dead one.
  * Writers  all words but the bells: inside sections on guard_. owner_ and closed_ change once.
  * Moves    attach: owner 0 -> this process, in the section of its first call. send: hand -> list. receive: list -> hand.
  *          Each takes effect when its section ends.
@@ -15,9 +15,12 @@
  * Death    of a sender inside send: whole or not at all, as the section ends or not; its message is in its hand till then.
  *          of a receiver after its section: the message is in its hand: gone with it.
  *          between a section and its ring: lane->channel; the sweep wakes all.
- *          of the other process while we sleep: we sleep on the state word of its slot too, which changes at its end.
+ *          of the other process while we sleep: we sleep on the state word of its slot too, which changes when it is reaped.
+ *          A child of CREW_FORK is reaped only when its starter gets to it, so there slices are short, and at the
+ *          end of each the pidfd tells.
  */
 #include <string.h>
+#include <crew/lock.h>
 #include "base/sys.h"
 #include "channel/message.h"
 #include "channel/watch.h"
@@ -26,6 +29,7 @@
 #include "sync/internal.h"
 
 #define DEFAULT_LIMIT_KIB 1024u
+#define FORKED_SLICE (CREW_NOTICE / 5)
 
 static int begin(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane **ret)
 {
@@ -53,14 +57,16 @@ static bool is_gone(const struct crew_pipe *pipe, unsigned end)
 
 /*
  * Enter the section of one call at an end, attaching this process to it if nobody has it. 0, inside; -EPERM, -EPIPE (closed
- * here), outside.
+ * here), outside. If the process at the other end is `dead`, its end is closed for it.
  */
-static int enter(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane)
+static int enter(struct crew_pipe *pipe, enum crew_pipe_end end, uint32_t dead, struct crew__lane *lane)
 {
 	for (;;) {
 		int r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
 		if (r < 0)
 			return r;
+		if (dead && pipe->owner_[!end] == dead && !pipe->closed_[!end])
+			crew__set32(lane, &pipe->closed_[!end], 1);
 		if (pipe->owner_[end] == crew__family.self && !pipe->closed_[end])
 			return 0;
 		r = pipe->closed_[end] ? -EPIPE : pipe->owner_[end] ? -EPERM : 0;
@@ -85,6 +91,24 @@ static unsigned watch(struct crew_pipe *pipe, unsigned way, uint32_t seen, uint3
 		state = ~0u; /* it has ended since: a value that the word does not have */
 	ret[1] = (struct crew__watch){ &slot->state, state, CREW__WATCH_STATE };
 	return 2;
+}
+
+/*
+ * Sleep over a way until there is news. *dead: set to the other process if that turns out to have ended, which is to be
+ * looked at once more even when the deadline has passed.
+ */
+static int wait_for_news(struct crew_pipe *pipe, struct crew__lane *lane, unsigned way, uint32_t seen, uint32_t other,
+		crew_time deadline, uint32_t *dead)
+{
+	struct crew__watch watches[2];
+	bool forked = other && crew__process_is_forked(other);
+	int r = crew__watch_wait(lane, watches, watch(pipe, way, seen, other, watches), forked ? FORKED_SLICE : CREW_NOTICE,
+			deadline);
+	if (other && (r == CREW__SLICE_OVER || (r < 0 && forked)) && other != *dead && crew__process_ended(other)) {
+		*dead = other;
+		return 0;
+	}
+	return r;
 }
 
 /* Take the first message of a way into the hand. Inside a section. */
@@ -116,9 +140,9 @@ static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew
 	uint64_t limit = (uint64_t)(pipe->limit_kib_ ? pipe->limit_kib_ : DEFAULT_LIMIT_KIB) << 10;
 	struct crew__message *message = crew__at(lane->mine[CREW__HAND]);
 	uint64_t bytes = sizeof *message + message->size;
-	for (;;) {
+	for (uint32_t dead = 0;;) {
 		uint32_t seen = crew__bell_look(&way->bell);
-		int r = enter(pipe, end, lane);
+		int r = enter(pipe, end, dead, lane);
 		if (r < 0)
 			return r;
 		bool room = way->count == 0 || way->bytes + bytes <= limit;
@@ -137,8 +161,7 @@ static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew
 			crew__ring(lane, &way->bell, UINT32_MAX);
 			return 0;
 		}
-		struct crew__watch watches[2];
-		r = crew__watch_wait(lane, watches, watch(pipe, !end, seen, other, watches), deadline);
+		r = wait_for_news(pipe, lane, !end, seen, other, deadline, &dead);
 		if (r < 0)
 			return r;
 	}
@@ -162,9 +185,9 @@ int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_end end, const void *d
 static int enter_filled(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane, crew_time deadline)
 {
 	struct crew_way_ *way = &pipe->way_[end];
-	for (;;) {
+	for (uint32_t dead = 0;;) {
 		uint32_t seen = crew__bell_look(&way->bell);
-		int r = enter(pipe, end, lane);
+		int r = enter(pipe, end, dead, lane);
 		if (r < 0 || way->first)
 			return r;
 		bool gone = is_gone(pipe, !end);
@@ -172,8 +195,7 @@ static int enter_filled(struct crew_pipe *pipe, enum crew_pipe_end end, struct c
 		crew__leave(lane, &pipe->guard_);
 		if (gone)
 			return CREW_END_OF_DATA;
-		struct crew__watch watches[2];
-		r = crew__watch_wait(lane, watches, watch(pipe, end, seen, other, watches), deadline);
+		r = wait_for_news(pipe, lane, end, seen, other, deadline, &dead);
 		if (r < 0)
 			return r;
 	}
@@ -220,7 +242,8 @@ int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time dea
 	return r == CREW_END_OF_DATA ? 0 : r;
 }
 
-int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__watch ret[2], unsigned *count)
+int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, bool thorough, struct crew__watch ret[2],
+		unsigned *count, crew_time *slice)
 {
 	struct crew__lane *lane;
 	int r = crew__check_place(pipe, sizeof *pipe);
@@ -230,12 +253,17 @@ int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew_
 		return r;
 	struct crew_way_ *way = &pipe->way_[end];
 	uint32_t seen = crew__bell_look(&way->bell);
-	r = enter(pipe, end, lane);
+	r = enter(pipe, end, 0, lane);
 	if (r < 0)
 		return r;
 	bool ready = way->first || is_gone(pipe, !end);
 	uint32_t other = pipe->owner_[!end];
 	crew__leave(lane, &pipe->guard_);
+	bool forked = !ready && other && crew__process_is_forked(other);
+	if (forked && *slice > FORKED_SLICE)
+		*slice = FORKED_SLICE;
+	if (!ready && other && thorough)
+		ready = crew__process_ended(other);
 	*count = watch(pipe, end, seen, other, ret);
 	return ready;
 }

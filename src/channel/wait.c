@@ -1,17 +1,18 @@
 /*
  * wait.c - wait for the first of several things
  *
- * Each round looks at all items; if none is ready it sleeps on their words (watch.c). Descriptors are no
- * words: where there are nothing else poll(2) does it all; among others they share one word, which
- * the poller thread changes (poller.c). Nothing here is shared: the words belong to the items.
+ * Each round looks at all items; if none is ready it sleeps on their words (watch.c). Descriptors, and processes by their
+ * pidfds, are no words: where there is nothing else poll(2) does it all; among others they share
+ * one word, which the poller thread changes (poller.c). Nothing here is shared: the words belong to the items.
  */
 #include <crew/counter.h>
 #include <crew/event.h>
+#include <crew/lock.h>
+#include <crew/process.h>
 #include <crew/wait.h>
 #include "base/sys.h"
 #include "channel/poller.h"
 #include "channel/watch.h"
-#include "process/process.h"
 #include "sync/internal.h"
 
 #define ITEMS 64u
@@ -23,7 +24,15 @@ struct wait {
 	unsigned fd_count;
 	unsigned shared;          /* items that are something else */
 	int set;                  /* of the poller; -1: none yet */
+	bool thorough;            /* look for the dead, too */
+	crew_time slice;          /* to sleep at a time */
 };
+
+/* A process is waited for by its pidfd: that tells of its end whoever reaps it. */
+static bool is_descriptor(const struct crew_wait_item *item)
+{
+	return item->kind == CREW_WAIT_FD || item->kind == CREW_WAIT_PROCESS;
+}
 
 /* Count the kinds, refuse what is none. */
 static int sort_items(struct wait *wait)
@@ -35,24 +44,17 @@ static int sort_items(struct wait *wait)
 			continue;
 		if (item->kind > CREW_WAIT_FD || (item->kind != CREW_WAIT_FD && !item->object))
 			return -EINVAL;
-		if (item->kind != CREW_WAIT_FD)
+		if (!is_descriptor(item)) {
 			wait->shared++;
-		else if (item->fd < 0)
+			continue;
+		}
+		bool process = item->kind == CREW_WAIT_PROCESS;
+		int fd = process ? crew_process_fd(item->object) : item->fd;
+		if (fd < 0)
 			return -EBADF;
-		else
-			wait->fds[wait->fd_count++] = (struct pollfd){ .fd = item->fd, .events = item->events };
+		wait->fds[wait->fd_count++] = (struct pollfd){ .fd = fd, .events = process ? POLLIN : item->events };
 	}
 	return wait->shared || wait->fd_count ? 0 : -EINVAL;
-}
-
-static int look_process(const struct crew_process *process, struct crew__watch *ret)
-{
-	uint32_t id = crew__process_id(process);
-	struct crew__slot *slot = crew__slot_get(id);
-	if (!slot)
-		return 1;
-	*ret = (struct crew__watch){ &slot->state, __atomic_load_n(&slot->state, __ATOMIC_SEQ_CST), CREW__WATCH_STATE };
-	return ret->seen == CREW__SLOT_ENDED || !crew__process_lives(id);
 }
 
 static int look_event(struct crew_event *event, struct crew__watch *ret)
@@ -70,17 +72,19 @@ static int look_counter(struct crew_counter *counter, struct crew__watch *ret)
 }
 
 /* One item that is no descriptor: 1, 0 with watches, or an error. */
-static int look(const struct crew_wait_item *item, struct crew__watch ret[2], unsigned *count)
+static int look(struct wait *wait, const struct crew_wait_item *item, struct crew__watch ret[2], unsigned *count)
 {
 	*count = 1;
 	switch (item->kind) {
-	case CREW_WAIT_PIPE_A: return crew__pipe_look(item->object, CREW_END_A, ret, count);
-	case CREW_WAIT_PIPE_B: return crew__pipe_look(item->object, CREW_END_B, ret, count);
+	case CREW_WAIT_PIPE_A:
+	case CREW_WAIT_PIPE_B:
+		return crew__pipe_look(item->object, item->kind == CREW_WAIT_PIPE_A ? CREW_END_A : CREW_END_B, wait->thorough,
+			ret, count, &wait->slice);
 	case CREW_WAIT_QUEUE: return crew__queue_look(item->object, ret, count);
-	case CREW_WAIT_PROCESS: return look_process(item->object, ret);
 	case CREW_WAIT_EVENT: return look_event(item->object, ret);
 	case CREW_WAIT_COUNTER: return look_counter(item->object, ret);
 	case CREW_WAIT_NOTHING:
+	case CREW_WAIT_PROCESS:
 	case CREW_WAIT_FD: break;
 	}
 	*count = 0;
@@ -96,12 +100,12 @@ static int look_fds(struct wait *wait, crew_time deadline)
 	if (r <= 0)
 		return r;
 	for (unsigned i = 0, fd = 0; i < wait->count; i++) {
-		if (wait->items[i].kind != CREW_WAIT_FD)
+		if (!is_descriptor(&wait->items[i]))
 			continue;
 		short ready = wait->fds[fd++].revents;
 		if (ready & POLLNVAL)
 			return -EBADF;
-		wait->items[i].ready = ready;
+		wait->items[i].ready = wait->items[i].kind == CREW_WAIT_PROCESS ? ready != 0 : ready;
 	}
 	return r;
 }
@@ -115,10 +119,11 @@ static int look_all(struct wait *wait, struct crew__watch *watches, unsigned *co
 	struct crew__watch more[ITEMS];
 	unsigned ready = 0, n = 0, n_more = 0;
 	uint32_t poller = __atomic_load_n(crew__poller_word(), __ATOMIC_SEQ_CST);
+	wait->slice = CREW_NOTICE;
 	for (unsigned i = 0; i < wait->count; i++) {
 		struct crew__watch pair[2];
 		unsigned of_item;
-		int r = look(&wait->items[i], pair, &of_item);
+		int r = look(wait, &wait->items[i], pair, &of_item);
 		if (r < 0)
 			return r;
 		wait->items[i].ready = (short)r;
@@ -155,9 +160,11 @@ static int wait_shared(struct wait *wait, struct crew__lane *lane, crew_time dea
 			if (r < 0)
 				return r;
 		}
-		r = crew__watch_wait(lane, watches, count, deadline);
-		if (r < 0)
+		r = crew__watch_wait(lane, watches, count, wait->slice, deadline);
+		/* Before it is too late, one look for dead children of CREW_FORK, which only a thorough look sees. */
+		if (r < 0 && (wait->thorough || wait->slice == CREW_NOTICE))
 			return r;
+		wait->thorough = r != 0;
 	}
 }
 

@@ -13,7 +13,6 @@
 #include <crew/lock.h>
 #include "base/sys.h"
 #include "channel/watch.h"
-#include "process/process.h"
 
 #define EVENT_SLEEPERS 2u /* bit 1 of crew_event.word_ */
 #define NO_WAITV_SLICE CREW_MILLISECOND
@@ -73,7 +72,8 @@ static int sleep_by_turns(const struct crew__watch *watches, uint32_t expected, 
 	}
 }
 
-int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches, unsigned count, crew_time deadline)
+int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches, unsigned count, crew_time slice,
+		crew_time deadline)
 {
 	if (deadline == CREW_POLL)
 		return any_changed(watches, count) ? 0 : -ETIMEDOUT;
@@ -87,7 +87,7 @@ int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches,
 		if (!arm(&watches[i], &expected[i]))
 			return 0;
 	}
-	crew_time slice = crew_after(CREW_NOTICE), until = slice < deadline ? slice : deadline;
+	crew_time slice_end = crew_after(slice), until = slice_end < deadline ? slice_end : deadline;
 	__atomic_store_n(&lane->asleep_on, crew__offset(words[0]), __ATOMIC_RELAXED);
 	int r = crew__futex_wait_any(words, expected, count, until);
 	if (r == -ENOSYS)
@@ -106,12 +106,5 @@ int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches,
 	if (news)
 		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
 	crew__lane_reap_all();
-	return crew_now() >= deadline && !any_changed(watches, count) ? -ETIMEDOUT : 0;
-}
-
-/* Until the layer process defines it. */
-uint32_t __attribute__((weak)) crew__process_id(const struct crew_process *process)
-{
-	(void)process;
-	return 0;
+	return any_changed(watches, count) ? 0 : crew_now() >= deadline ? -ETIMEDOUT : CREW__SLICE_OVER;
 }

@@ -27,14 +27,21 @@ struct crew__watch {
 
 #define CREW__WATCHES 127u /* what futex_waitv takes, less one */
 
-/* Sleep until a word has changed: 0, look again (also for no reason); -ETIMEDOUT at the deadline. */
-int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches, unsigned count, crew_time deadline);
+/*
+ * Sleep until a word has changed, `slice` ns at most. 0: look again (also for no reason); CREW__SLICE_OVER: the same, and for
+ * the dead as well; -ETIMEDOUT: at the deadline. Dead lanes have been swept by then.
+ */
+enum { CREW__SLICE_OVER = 1 };
+int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches, unsigned count, crew_time slice,
+		crew_time deadline);
 
 /*
  * Would a get / a receive at that end return at once? 1: yes. 0: no; *count watches (up to 2) tell when to look again,
- * the object's own first. Negative: an error of that call.
+ * the object's own first. Negative: an error of that call. thorough: make sure that the other process lives. The slice
+ * to sleep for is lowered where a death may have to be looked for.
  */
 int crew__queue_look(struct crew_queue *queue, struct crew__watch ret[2], unsigned *count);
-int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__watch ret[2], unsigned *count);
+int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, bool thorough, struct crew__watch ret[2],
+		unsigned *count, crew_time *slice);
 
 #endif

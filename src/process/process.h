@@ -13,4 +13,11 @@ void crew__zygote_stop(void);
 /* The id of the process behind a handle. */
 uint32_t crew__process_id(const struct crew_process *process);
 
+/*
+ * Whether a process has ended, even if nobody has reaped it yet: by its pidfd, so some system calls, where
+ * crew__process_lives is a look at its slot. crew__process_is_forked: its slot may lag, until its starter asks.
+ */
+bool crew__process_ended(uint32_t id);
+bool crew__process_is_forked(uint32_t id);
+
 #endif

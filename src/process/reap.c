@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <crew/trace.h>
 #include "process/internal.h"
+#include "process/process.h"
 #include "region/lane.h"
 
 static uint32_t state_of(const struct crew__slot *slot)
@@ -35,6 +36,24 @@ int crew__slot_pidfd(uint32_t id)
 		return fd;
 	crew__close(&fd);
 	return -ESRCH;
+}
+
+bool crew__process_ended(uint32_t id)
+{
+	int fd = crew__slot_pidfd(id);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	bool ended = fd >= 0 && crew__poll(&end, 1, CREW_POLL) > 0;
+	crew__close(&fd);
+	struct crew__slot *slot = crew__slot_get(id);
+	if (end.fd == -ESRCH && slot && state_of(slot) == CREW__SLOT_RUNNING)
+		crew__ended(id, NULL, NULL); /* no such pid: who reaped it could not tell */
+	return ended || !crew__process_lives(id);
+}
+
+bool crew__process_is_forked(uint32_t id)
+{
+	struct crew__slot *slot = crew__slot_get(id);
+	return slot && slot->forked;
 }
 
 /* The slot of a child that has just ended. adopted: it may be one whose pid a forgotten slot has, too. */
