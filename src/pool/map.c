@@ -98,7 +98,7 @@ int crew_pool_map(struct crew_pool *pool, crew_task_fn *function, const void *in
 	struct crew_map_options none = { .chunk = 0 };
 	size_t in_bytes, out_bytes;
 	options = options ? options : &none;
-	if (!pool || !function || (!in && in_size) || (!out && out_size))
+	if (!pool || !function || (count && ((!in && in_size) || (!out && out_size))))
 		return -EINVAL;
 	if (__builtin_mul_overflow(count, in_size, &in_bytes) || __builtin_mul_overflow(count, out_size, &out_bytes))
 		return -EINVAL;
