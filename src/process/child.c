@@ -183,18 +183,21 @@ static void run(const struct crew__start *start, const char *body) __attribute__
 static void run(const struct crew__start *start, const char *body)
 {
 	void *argument = start->argument_size ? (void *)(uintptr_t)(body + start->argument) : start->pointer;
+	struct crew__slot *slot = crew__slot_get(start->slot);
 	char name[32];
-	snprintf(name, sizeof name, "%s", crew__slot_get(start->slot)->name);
+	snprintf(name, sizeof name, "%s", slot->name);
 	if (start->detached) { /* from here on it is a program of its own */
 		crew__close(&crew__requests);
 		crew__region_forget();
 	}
 	crew_trace_begin("process", name);
-	int code = start->function(argument, start->argument_size);
+	int code = start->function(argument, start->argument_size) & 255;
 	crew_trace_end("process", name);
 	fflush(NULL);
 	crew__lane_leave();
-	_exit(code & 255);
+	if (!start->detached)
+		__atomic_store_n(&slot->said, code + 1, __ATOMIC_RELEASE);
+	_exit(code);
 }
 
 void crew__child(const struct crew__start *start, int *fds, const char *body)

@@ -2,8 +2,9 @@
  * handle.c - the starter's side of a process that runs: join, status, signal, close
  *
  * A joiner sleeps on the slot's state for a moment, then on the pidfd. The pidfd tells that the process has ended;
- * the slot, how. If it has ended, and its pid is free again or its reapers are gone, while the slot still says
- * RUNNING, nobody will ever tell: CREW_ENDED_UNKNOWN. A reaper writes ENDED before it frees the pid.
+ * the slot, how. If the slot still says RUNNING after that, its reaper is about to change it, unless both helpers
+ * were killed: then the pid is free already (a reaper writes ENDED first), or the parent of the zombie is
+ * none of the family. In that case nobody will ever tell: CREW_ENDED_UNKNOWN.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 /* Its slot; NULL once the family is over. */
 static struct crew__slot *slot_of(const struct crew_process *process)
 {
-	return process->region == crew__family.region ? crew__slot_get(process->id) : NULL;
+	return process->family == crew__families ? crew__slot_get(process->id) : NULL;
 }
 
 static void tell(const struct crew__slot *slot, struct crew_status *ret)
@@ -41,24 +42,23 @@ static bool has_ended(struct crew_process *process, struct crew_status *ret)
 	return true;
 }
 
-static bool helpers_live(void)
+/* Whether the process `parent` of a zombie is one that reaps it: a helper, or who forked it. */
+static bool reaps(pid_t parent, const struct crew_process *process)
 {
 	struct crew__slot *slot;
-	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
-		int fd = slot->helper ? crew__slot_pidfd(crew__id(number, slot->generation)) : -1;
-		struct pollfd end = { .fd = fd, .events = POLLIN };
-		bool lives = fd >= 0 && crew__poll(&end, 1, CREW_POLL) == 0;
-		crew__close(&fd);
-		if (lives)
-			return true;
-	}
+	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
+		if (slot->pid == parent && __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == CREW__SLOT_RUNNING)
+			return slot->helper || (process->forked && number == crew__number(process->owner));
 	return false;
 }
 
 /* It has ended: will nobody tell how? */
 static bool is_lost(const struct crew_process *process)
 {
-	return crew__pidfd_signal(process->pidfd, 0) < 0 || !helpers_live();
+	struct crew__stat stat;
+	if (crew__pidfd_signal(process->pidfd, 0) < 0)
+		return true;
+	return crew__stat(process->pid, &stat) && !reaps(stat.parent, process);
 }
 
 int crew_process_join(struct crew_process *process, crew_time deadline, struct crew_status *ret)

@@ -46,7 +46,7 @@ struct crew__start {
 struct crew__answer { int32_t error; pid_t pid; };
 
 struct crew_process {
-	struct crew__region *region; /* of its family; it is over when that one is */
+	unsigned family;             /* which of the families this process has been in */
 	uint32_t id;
 	uint32_t owner;              /* id of who started it */
 	pid_t pid;
@@ -79,6 +79,9 @@ void crew__forks_allow(void);
 /* Fork the child of a start while forks are held. body NULL: it comes by the answer socket. Does not return in the child. */
 pid_t crew__birth(const struct crew__start *start, const int *fds, const char *body);
 
+/* zygote.c */
+extern unsigned crew__families; /* founded so far, by this process or an ancestor: the number of the last */
+
 /* child.c */
 void crew__child(const struct crew__start *start, int *fds, const char *body) __attribute__((noreturn));
 
@@ -87,7 +90,7 @@ int crew__order(struct crew__start *start, int *fds, const char *body, struct cr
 
 /* reap.c */
 int crew__slot_pidfd(uint32_t id); /* of a RUNNING process, surely that one; or a negative errno */
-void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage); /* info NULL: nobody will ever know how */
+void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage); /* info NULL: nobody can tell how, but perhaps itself */
 pid_t crew__reap_any(bool adopted); /* a child that has ended; 0: none has; -ECHILD: there is none */
 void crew__reap_own(struct crew_process *process); /* if it was forked by this process and has ended */
 void crew__orphans(uint32_t dead_parent); /* end its children that run on, give up what it had claimed */

@@ -73,12 +73,14 @@ static int set_off(struct crew__start *start, int *fds, const char *body, pid_t 
 	}
 }
 
-/* If nobody is there any more to take it, the end of the answer socket will tell. */
+/* Whatever keeps us from sending all of it, the child must not wait for more. */
 static void send_body(int socket, const struct crew__start *start, const char *body)
 {
-	for (uint64_t at = 0; at < start->body_size; at += CHUNK)
-		if (crew__send(socket, body + at, smaller(start->body_size - at, CHUNK), NULL, 0, 0) < 0)
-			return;
+	int r = 0;
+	for (uint64_t at = 0; r == 0 && at < start->body_size; at += CHUNK)
+		r = crew__send(socket, body + at, smaller(start->body_size - at, CHUNK), NULL, 0, 0);
+	if (r < 0)
+		shutdown(socket, SHUT_WR);
 }
 
 /* It has run, but we have no pidfd from it: one of our own or, if it has ended, something else that polls readable. */

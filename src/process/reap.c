@@ -91,6 +91,9 @@ void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage)
 		slot->user_ns = nanoseconds(usage->ru_utime);
 		slot->system_ns = nanoseconds(usage->ru_stime);
 		slot->max_rss = (uint64_t)usage->ru_maxrss * 1024;
+	} else if (slot->said) {
+		slot->ended_code = CLD_EXITED;
+		slot->ended_status = slot->said - 1;
 	}
 	uint32_t parent = slot->parent, has_started = slot->has_started;
 	int64_t pid = slot->pid;

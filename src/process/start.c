@@ -102,7 +102,7 @@ static int start_in_slot(struct crew__start *start, int *fds, const char *body, 
 	__atomic_store_n(&crew__slot_get(crew__family.self)->has_started, 1, __ATOMIC_RELEASE);
 	start->slot = id;
 	start->parent = crew__family.self;
-	*process = (struct crew_process){ .region = crew__family.region, .id = id, .owner = crew__family.self, .pidfd = -1,
+	*process = (struct crew_process){ .family = crew__families, .id = id, .owner = crew__family.self, .pidfd = -1,
 		.forked = start->forked, .detached = start->detached };
 	memcpy(process->name, slot->name, sizeof process->name);
 	int r = crew__order(start, fds, body, process);

@@ -204,7 +204,7 @@ static void be_keeper(uint32_t id, int report)
 	int error = settle(id, "crew-keeper");
 	if (error == 0)
 		error = make_zygote();
-	if (me.keeper < 0)
+	if (me.keeper >= 0 || error) /* from the zygote: all is there; if there is none, from the keeper: why */
 		(void)crew__send(report, &error, sizeof error, NULL, 0, 0);
 	close(report);
 	if (error)
@@ -237,10 +237,13 @@ static int fork_keeper(uint32_t id, const int report[2])
 	return between < 0 ? between : 0;
 }
 
+unsigned crew__families;
+
 int crew__zygote_start(void)
 {
 	int requests[2] = { -1, -1 }, report[2] = { -1, -1 };
 	uint32_t id = 0;
+	crew__families++;
 	crew__birth_init();
 	crew__has(CREW__FEATURE_PROC); /* ask now: later, each child would */
 	fflush(NULL);

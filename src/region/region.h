@@ -57,6 +57,8 @@ struct crew__slot {
 	uint32_t has_started; /* it may have children: somebody must look for them when it ends */
 	int32_t ended_code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0: unknown */
 	int32_t ended_status; /* exit code or signal */
+	int32_t said;         /* its function's result + 1, by itself, last of all: where nobody can tell how it ended */
+	uint32_t spare_;
 	uint64_t start_time;  /* field 22 of /proc/PID/stat, or 0: tells a reused pid apart. Set a moment after RUNNING */
 	uint64_t user_ns, system_ns, max_rss;
 	char name[32];
@@ -124,8 +126,10 @@ bool crew__slot_register(uint32_t id, uint32_t parent, pid_t pid);
 void crew__slot_release(uint32_t id);
 void crew__slots_abandon(uint32_t dead_parent);
 
-/* Field 22 of /proc/PID/stat, in ticks since boot; 0 if it cannot be read. */
-uint64_t crew__start_time(pid_t pid);
+/* Of /proc/PID/stat. False if it cannot be read. */
+struct crew__stat { pid_t parent, group; bool zombie; uint64_t start_time; /* field 22, in ticks since boot */ };
+bool crew__stat(pid_t pid, struct crew__stat *ret);
+uint64_t crew__start_time(pid_t pid); /* 0 if it cannot be read */
 
 /* In a process just forked: become the member `id` (0: none). Forgets the parent's lane. */
 void crew__become(uint32_t id);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/probe.h"
 #include "base/sys.h"
 #include "region/internal.h"
 
@@ -112,7 +113,7 @@ uint32_t crew__slot_claim(uint32_t parent)
 				continue;
 			slot->pid = 0;
 			slot->helper = slot->detached = slot->disowned = slot->forked = slot->has_started = 0;
-			slot->ended_code = slot->ended_status = 0;
+			slot->ended_code = slot->ended_status = slot->said = 0;
 			slot->start_time = slot->user_ns = slot->system_ns = slot->max_rss = 0;
 			memset(slot->name, 0, sizeof slot->name);
 			__atomic_store_n(&slot->state, CREW__SLOT_STARTING, __ATOMIC_RELEASE);
@@ -194,20 +195,28 @@ bool crew__process_lives(uint32_t id)
 	return (state == CREW__SLOT_STARTING || state == CREW__SLOT_RUNNING) && crew__slot_get(id);
 }
 
-uint64_t crew__start_time(pid_t pid)
+bool crew__stat(pid_t pid, struct crew__stat *ret)
 {
-	char path[40], text[600];
+	char path[40], text[600], state;
+	unsigned long long start_time;
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = crew__has(CREW__FEATURE_PROC) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
-		return 0;
+		return false;
 	ssize_t n = read(fd, text, sizeof text - 1);
 	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
+	text[n > 0 ? n : 0] = '\0';
 	const char *at = strrchr(text, ')'); /* the name may hold spaces and brackets; field 3 follows it */
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
+	if (!at || sscanf(at + 1, " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+			&state, &ret->parent, &ret->group, &start_time) != 4)
+		return false;
+	ret->zombie = state == 'Z' || state == 'X';
+	ret->start_time = start_time;
+	return true;
+}
+
+uint64_t crew__start_time(pid_t pid)
+{
+	struct crew__stat stat;
+	return crew__stat(pid, &stat) ? stat.start_time : 0;
 }
