@@ -714,7 +714,7 @@ static int become_ranks(char **argv)
 	case -ENETDOWN:
 		cli_lack("MPI needs a network interface: ip link set lo up");
 	case -ENOMEM:
-		cli_lack("no room for the shared memory of %u ranks in /dev/shm, TMPDIR or /tmp", ranks);
+		cli_lack("not enough memory for %u ranks, or no room in /dev/shm, TMPDIR and /tmp; try --workers=2", ranks);
 	case -ETIMEDOUT:
 		cli_note("%u ranks were not done after %d s and have been stopped", ranks, ALL_SECONDS);
 		return EXIT_WRONG;

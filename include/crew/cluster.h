@@ -105,7 +105,7 @@ CREW_API CREW_CHECKED int crew_cluster_run_sized(const struct crew_cluster_optio
  *         -ETIMEDOUT  not done by the deadline; the ranks are gone.
  *         -EINTR      a signal; the ranks are gone.
  *         -EPIPE, -ENOSPC, -EIO, ...  `out` could not be written; the ranks are gone.
- *         -ENOMEM     neither /dev/shm, TMPDIR nor /tmp has room for the ranks' shared memory.
+ *         -ENOMEM     not enough memory for so many ranks, or no room in /dev/shm, TMPDIR and /tmp.
  *         -ENETDOWN   Open MPI needs a network interface that is up: ip link set lo up
  *         -ELOOP      the caller was started by this call itself, yet sees no launcher.
  *         -ECHILD     the watcher was killed; so were the ranks.

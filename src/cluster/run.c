@@ -2,6 +2,7 @@
 #include "base/sys.h"
 #include "cluster/watcher.h"
 
+#include <crew/probe.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -14,6 +15,7 @@
 
 #define RANKS_MAX 4096
 #define SEGMENT_BYTES (UINT64_C(4) << 20)  /* of shared memory per rank, by Open MPI's default */
+#define RANK_BYTES (UINT64_C(16) << 20)    /* of memory in all per rank, measured and rounded up */
 #define SESSION_BYTES (UINT64_C(16) << 20) /* once: what the launcher shares with the ranks */
 
 #define LAUNCHER_GRACE (10 * CREW_SECOND)  /* to end its ranks, where nobody can make it */
@@ -30,6 +32,13 @@ static bool network_is_up(void)
 			&& (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6));
 	freeifaddrs(list);
 	return up;
+}
+
+static bool memory_suffices(unsigned ranks)
+{
+	struct crew_limits machine;
+	crew_limits(&machine);
+	return ranks * RANK_BYTES <= machine.memory_available && ranks * RANK_BYTES <= machine.memory_cgroup;
 }
 
 /* A name for the directory, where the ranks' shared memory has room: in memory, if possible. */
@@ -70,7 +79,7 @@ static int plan(struct crew__ranks *ranks, const struct crew_cluster_options *op
 	ranks->program[n] = 0;
 	if (options->mpi == CREW_OPEN_MPI && !network_is_up())
 		return -ENETDOWN;
-	return name_directory(ranks);
+	return memory_suffices(ranks->count) ? name_directory(ranks) : -ENOMEM;
 }
 
 static int write_all(int fd, const char *data, size_t size)
