@@ -25,7 +25,7 @@ struct crew_pool *start_pool(const struct cli *cli, const struct crew_pool_optio
 		options.workers = cli->workers;
 	if (cli->serial)
 		options.mode = CREW_POOL_SERIAL;
-	if (!options.mode && !options.chaos) {
+	if (!options.mode && options.chaos <= 0) {
 		options.chaos = cli->chaos;
 		options.chaos_seed = cli->seed;
 	}
