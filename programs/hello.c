@@ -18,6 +18,7 @@
  */
 #include "cli.h"
 #include "report.h"
+#include "start.h"
 #include "stats.h"
 #include "text.h"
 
@@ -387,9 +388,7 @@ int main(int argc, char **argv)
 {
 	struct own own = { 0 };
 	struct cli cli = cli_parse(&argp, argc, argv, &own);
-	int r = crew_init(NULL);
-	if (r < 0)
-		cli_lack("crew_init: %s", crew_strerror(r));
+	start_family(&cli);
 	if (cli.chaos > 0)
 		cli_note("--chaos has nothing to kill here: a worker that only says hello is gone before");
 	struct report *report = report_open(&cli);
@@ -397,7 +396,5 @@ int main(int argc, char **argv)
 		examine(report);
 	else
 		say_hello(report, &cli, own.ordered);
-	r = report_finish(report);
-	crew_fini();
-	return r;
+	return report_finish(report);
 }

@@ -5,9 +5,22 @@
 #include <crew/init.h>
 #include <crew/trace.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+
+/* A worker takes a descriptor or two here: make room for as many as were asked for, where the hard limit allows. */
+static void allow_descriptors(unsigned workers)
+{
+	struct rlimit limit;
+	rlim_t wanted = 2 * (rlim_t)workers + 256;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 void start_family(const struct cli *cli)
 {
+	allow_descriptors(cli->workers);
 	int r = cli->trace ? crew_trace_open(cli->trace) : 0;
 	if (r < 0)
 		cli_die_input(cli->trace, 0, "cannot write the trace: %s", crew_strerror(r));
