@@ -6,7 +6,7 @@
  *          phase can start until reset. A party's lane has a hold PARTY from its first arrival on.
  * Moves    every change is a section on guard_; then bell_ rings.
  * Death    inside a section: undone. Arrived, or between phases: the sweep breaks the barrier (barrier_sweep).
- *          Between the section that ends a phase and the ring: lane->bell is set before the section ends.
+ *          Between the section that ends a phase and the ring: crew__leave_and_ring.
  */
 #include <crew/barrier.h>
 #include "base/sys.h"
@@ -17,11 +17,6 @@ void crew_barrier_init(struct crew_barrier *barrier, uint32_t parties)
 	*barrier = (struct crew_barrier){ .parties_ = parties };
 }
 
-static void owe_ring(struct crew__lane *lane, struct crew_barrier *barrier)
-{
-	__atomic_store_n(&lane->bell, crew__offset(&barrier->bell_), __ATOMIC_RELAXED);
-}
-
 /* Inside a section: break it; whoever waits finds out. */
 static void break_it(struct crew__lane *lane, struct crew_barrier *barrier)
 {
@@ -29,7 +24,6 @@ static void break_it(struct crew__lane *lane, struct crew_barrier *barrier)
 	crew__set32(lane, &barrier->break_, barrier->phase_ + 1);
 	crew__set32(lane, &barrier->arrived_, 0);
 	crew__set32(lane, &barrier->phase_, barrier->phase_ + 1);
-	owe_ring(lane, barrier);
 }
 
 static int find_or_add_party(struct crew__lane *lane, struct crew_barrier *barrier)
@@ -63,18 +57,14 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 	if (last) {
 		crew__set32(lane, &barrier->arrived_, 0);
 		crew__set32(lane, &barrier->phase_, phase + 1);
-		owe_ring(lane, barrier);
+		crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
 	} else {
 		crew__set32(lane, &barrier->arrived_, place + 1);
+		crew__leave(lane, &barrier->guard_);
 	}
-	crew__leave(lane, &barrier->guard_);
 	if (index)
 		*index = place;
-	if (last) {
-		crew__ring(lane, &barrier->bell_, UINT32_MAX);
-		return 0;
-	}
-	for (;;) {
+	while (!last) {
 		uint32_t seen = crew__bell_look(&barrier->bell_);
 		/* A bare look may see what a section has not committed yet; only a look inside one counts. */
 		bool over = __atomic_load_n(&barrier->phase_, __ATOMIC_ACQUIRE) != phase;
@@ -86,16 +76,16 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 			return r;
 		over = barrier->phase_ != phase;
 		bool broke = barrier->break_ == phase + 1;
-		if (!over && late)
+		if (!over && late) {
 			break_it(lane, barrier);
+			crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
+			return -ETIMEDOUT;
+		}
 		crew__leave(lane, &barrier->guard_);
 		if (over)
 			return broke ? -ECANCELED : 0;
-		if (late) {
-			crew__ring(lane, &barrier->bell_, UINT32_MAX);
-			return -ETIMEDOUT;
-		}
 	}
+	return 0;
 }
 
 /* Break it, or make it whole; either way whoever waits gets -ECANCELED. */
@@ -109,8 +99,7 @@ static int end_phase(struct crew_barrier *barrier, bool broken)
 		return r;
 	break_it(lane, barrier);
 	crew__set32(lane, &barrier->broken_, broken);
-	crew__leave(lane, &barrier->guard_);
-	crew__ring(lane, &barrier->bell_, UINT32_MAX);
+	crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
 	return 0;
 }
 
@@ -159,7 +148,8 @@ void crew__barrier_sweep(struct crew_barrier *barrier, struct crew__lane *dead, 
 	if (breaks)
 		break_it(lane, barrier);
 	crew__set64(lane, &dead->hold[index], 0);
-	crew__leave(lane, &barrier->guard_);
 	if (breaks)
-		crew__ring(lane, &barrier->bell_, UINT32_MAX);
+		crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
+	else
+		crew__leave(lane, &barrier->guard_);
 }

@@ -73,3 +73,10 @@ void crew__abandon(struct crew__lane *lane, uint32_t *guard)
 	crew__roll_back(lane);
 	crew__leave(lane, guard);
 }
+
+void crew__leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *bell, uint32_t count)
+{
+	__atomic_store_n(&lane->bell, crew__offset(bell), __ATOMIC_RELAXED); /* owed from the commit on */
+	crew__leave(lane, guard);
+	crew__ring(lane, bell, count);
+}

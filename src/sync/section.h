@@ -7,8 +7,7 @@
  *         return r;
  *     crew__set32(lane, &q->count_, q->count_ + 1);
  *     crew__set64(lane, &q->last_, block);
- *     crew__leave(lane, &q->guard_);           // takes effect here, all of it
- *     crew__ring(lane, &q->filled_, 1);       // and the sleepers learn of it
+ *     crew__leave_and_ring(lane, &q->guard_, &q->filled_, 1);   // takes effect here, all of it; sleepers learn of it
  *
  * A section is a lock on `guard` plus an undo log in the lane: each set first saves the old value.
  * If the thread dies inside, the sweep puts the old values back and releases the guard:
@@ -64,5 +63,8 @@ uint32_t crew__bell_look(const uint32_t *bell);
 uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen);
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
 void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);
+
+/* The end of a section with news: leave, then ring. If the thread dies in between, the sweep wakes all. */
+void crew__leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *bell, uint32_t count);
 
 #endif

@@ -74,9 +74,7 @@ int crew_semaphore_release(struct crew_semaphore *semaphore)
 	else
 		crew__set64(lane, &lane->hold[hold], 0);
 	crew__set32(lane, &semaphore->free_, semaphore->free_ + 1);
-	__atomic_store_n(&lane->bell, crew__offset(&semaphore->bell_), __ATOMIC_RELAXED); /* a wake-up is owed from here on */
-	crew__leave(lane, &semaphore->guard_);
-	crew__ring(lane, &semaphore->bell_, 1);
+	crew__leave_and_ring(lane, &semaphore->guard_, &semaphore->bell_, 1);
 	return 0;
 }
 
@@ -94,6 +92,5 @@ void crew__semaphore_sweep(struct crew_semaphore *semaphore, struct crew__lane *
 		crew__set32(lane, &semaphore->free_, semaphore->free_ + dead->hold_count[index]);
 		crew__set64(lane, &dead->hold[index], 0);
 	}
-	crew__leave(lane, &semaphore->guard_);
-	crew__ring(lane, &semaphore->bell_, UINT32_MAX);
+	crew__leave_and_ring(lane, &semaphore->guard_, &semaphore->bell_, UINT32_MAX);
 }
