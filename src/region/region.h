@@ -76,6 +76,7 @@ struct crew__region {
 	uint32_t slots_high;    /* numbers below this may be in use; grows only */
 	uint32_t lanes_high;
 	uint64_t deaths;        /* lanes found dead and repaired */
+	uint64_t scanned;       /* when a sleeper last looked at all lanes, ns */
 	uint64_t healed;        /* see crew_observation.healed_by_slice */
 	uint64_t root[8];       /* offsets: one for each upper layer, written by its init in the founder */
 };

@@ -9,16 +9,28 @@
  * Death    lane->bell names the word from before (A) until after the wake-up: the sweep wakes all.
  *          lane->asleep_on names what a sleeper sleeps on: its sweep wakes the others, so a wake-up that the dead had
  *          been given is not lost.
- * Slices   Every sleep ends after CREW_NOTICE at the latest to look for the dead, so without any supervisor no
- *          death stops anybody longer. Holders of locks are looked at sooner.
+ * Slices   Every sleep ends after a slice to look for the dead, so without any supervisor no death stops anybody for
+ *          longer than CREW_NOTICE. Holders of locks are looked at sooner. All lanes are looked at by one sleeper at a
+ *          time, and not again for a while: else thousands of sleepers would do nothing but look at each other.
  */
 #include <crew/lock.h>
 #include "base/sys.h"
 #include "sync/section.h"
 
 #define OWNER_SLICE (CREW_NOTICE / 5)
+#define SLICE (CREW_NOTICE * 4 / 5)
+#define BETWEEN_SCANS (CREW_NOTICE - SLICE)
 #define ARMED 1u
 #define WAKE_ALL_EVERY 64u /* rings; clears ARMED now and then, so that a bell nobody sleeps on gets quiet */
+
+/* Look at all lanes, unless somebody has just done so. If the one who is about to dies, the next slice does it. */
+static void scan(crew_time now)
+{
+	uint64_t *scanned = &crew__family.region->scanned, last = __atomic_load_n(scanned, __ATOMIC_RELAXED);
+	if (now - (crew_time)last >= BETWEEN_SCANS &&
+			__atomic_compare_exchange_n(scanned, &last, (uint64_t)now, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		crew__lane_reap_all();
+}
 
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline)
 {
@@ -27,7 +39,7 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 			return 0;
 		return -ETIMEDOUT;
 	}
-	crew_time slice = crew_now() + (owner ? OWNER_SLICE : CREW_NOTICE);
+	crew_time slice = crew_now() + (owner ? OWNER_SLICE : SLICE);
 	__atomic_store_n(&lane->asleep_on, crew__offset(word), __ATOMIC_RELAXED);
 	int r = crew__futex_wait(word, expected, slice < deadline ? slice : deadline);
 	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
@@ -35,11 +47,12 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 		return 0;
 	if (!owner && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
 		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
+	crew_time now = crew_now();
 	if (owner)
 		crew__lane_reap(owner);
 	else
-		crew__lane_reap_all();
-	return crew_now() >= deadline && __atomic_load_n(word, __ATOMIC_ACQUIRE) == expected ? -ETIMEDOUT : 0;
+		scan(now);
+	return now >= deadline && __atomic_load_n(word, __ATOMIC_ACQUIRE) == expected ? -ETIMEDOUT : 0;
 }
 
 uint32_t crew__bell_look(const uint32_t *bell)
