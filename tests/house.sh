@@ -52,6 +52,34 @@ checks_see_breaches()
 	[ -z "$blind" ]
 }
 
+# ./run NAME keeps directory and stdin, and says nothing itself; an unknown name is one line and 2.
+run_keeps_to_its_word()
+{
+	stray=$(mktemp -d) && cd "$stray" || return
+	printed=$("$CREW_SOURCE/run" hello --version </dev/null) && [ "${printed% *}" = 'hello (crew)' ] ||
+		{ echo "run hello --version: $printed"; return 1; }
+	printed=$(echo here | "$CREW_SOURCE/run" do_something -- cp /dev/null {} && echo *) && [ "$printed" = here ] ||
+		{ echo "run do_something does not keep directory and stdin: $printed"; return 1; }
+	rm -r "$stray"
+	printed=$("$CREW_SOURCE/run" nobody 2>&1)
+	[ $? = 2 ] && [ "$(echo "$printed" | wc -l)" = 1 ] || { echo "run nobody: $printed"; return 1; }
+}
+
+# Without root and sudo, what is missing is told as a command to type.
+run_tells_what_to_install()
+{
+	command -v sudo >/dev/null && { echo "sudo is here"; return 77; }
+	fake=$(mktemp -d) || return
+	printf '#!/bin/sh\nexit 1\n' >"$fake/dpkg-query"
+	printf '#!/bin/sh\necho 1000\n' >"$fake/id"
+	chmod +x "$fake/dpkg-query" "$fake/id"
+	printed=$(PATH=$fake:$PATH ./run hello --version 2>&1)
+	status=$?
+	rm -r "$fake"
+	echo "$printed"
+	[ $status = 3 ] && echo "$printed" | grep -q '^apt-get install .*gcc .*ninja-build'
+}
+
 claim harness_sees_leaks harness_sees_leaks
 claim checks_see_breaches checks_see_breaches
 claim layers_use_only_those_below tools/check-layers "$CREW_BUILD"
@@ -59,6 +87,8 @@ claim headers_stand_alone tools/check-headers
 claim exports_agree tools/check-exports "$CREW_BUILD"
 claim readme_is_true tools/check-readme "$CREW_BUILD"
 claim install_is_complete tools/check-install "$CREW_BUILD"
+claim run_keeps_to_its_word run_keeps_to_its_word
+claim run_tells_what_to_install run_tells_what_to_install
 
 echo "1..$number"
 exit $failed
