@@ -24,12 +24,13 @@
 #include "stats.h"
 #include "zipf.h"
 
-#include <err.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CLERKS_MAX 4094u             /* with owner and auditor as many as a pool has workers */
+#define AUDIT_PAUSE 200000           /* ns between audits: the same load on every strategy */
 #define RACE_SECONDS 5.0             /* the longest we wait for a race to show */
 #define PATIENCE (60 * CREW_SECOND)  /* for clerks to stop once told: beyond it they hang */
 
@@ -102,6 +103,9 @@ static int clerk_task(const void *argument, void *result, void *context)
 	(void)result;
 	struct bank *bank = *(struct bank *const *)context;
 	uint32_t clerk = *(const uint32_t *)argument;
+	int r = crew_event_wait(&bank->open, CREW_FOREVER);
+	if (r < 0)
+		return r;
 	if (bank->strategy->settle)
 		bank->strategy->settle(bank, clerk);
 	for (uint64_t done = bank->clerk[clerk].done; !__atomic_load_n(&bank->stop, __ATOMIC_RELAXED); done++) {
@@ -126,6 +130,7 @@ static int auditor_task(const void *argument, void *result, void *context)
 			break;
 		bank->audits++;
 		bank->bad_audits += total != INITIAL_CENTS * bank->accounts;
+		nanosleep(&(struct timespec){ .tv_nsec = AUDIT_PAUSE }, NULL);
 	}
 	return 0;
 }
@@ -150,9 +155,10 @@ static void *shared(size_t count, size_t size)
 	return memory;
 }
 
-static void bank_reset(struct bank *bank, const struct strategy *strategy, const struct own *own)
+static void bank_reset(struct bank *bank, const struct strategy *strategy, const struct own *own, uint32_t clerks)
 {
 	bank->strategy = strategy;
+	bank->clerks = strategy->loses_money && clerks < 2 ? 2 : clerks; /* a race needs two */
 	bank->guards = strategy->guards < bank->accounts ? strategy->guards : bank->accounts;
 	bank->limit = own->transfers;
 	bank->audits = bank->bad_audits = bank->epoch = 0;
@@ -184,7 +190,8 @@ static bool collect(struct report *report, struct crew_pool *pool, crew_ticket t
  * Let the clerks work until the time is over or all orders are carried out, then close the
  * bank: clerks and auditor first, then the owner, once it has read all its mail.
  */
-static void run(struct report *report, struct bank *bank, double seconds, double chaos, uint64_t *deaths)
+static void run(struct report *report, struct bank *bank, const struct own *own, double chaos, double *seconds,
+		uint64_t *deaths)
 {
 	struct crew_pool *pool;
 	int r = crew_pool_open(&pool, &(struct crew_pool_options){ .workers = bank->clerks + 2, .context = &bank,
@@ -194,6 +201,7 @@ static void run(struct report *report, struct bank *bank, double seconds, double
 			crew_strerror(r));
 	crew_queue_init(&bank->mailbox, 0);
 	crew_queue_init(&bank->answers, 0);
+	crew_event_init(&bank->open, 0);
 	bank->stop = bank->doom = 0;
 
 	crew_ticket owner = bank->strategy->has_owner ? submit(report, pool, owner_task, 0) : 0;
@@ -203,8 +211,11 @@ static void run(struct report *report, struct bank *bank, double seconds, double
 		cli_lack("out of memory");
 	for (uint32_t c = 0; c < bank->clerks; c++)
 		clerk[c] = submit(report, pool, clerk_task, c);
+	r = crew_event_set(&bank->open);
+	report_check(report, r == 0, "crew_event_set: %s", crew_strerror(r));
 
-	crew_time end = bank->limit ? CREW_FOREVER : crew_after((crew_time)(seconds * 1e9));
+	double begin = stats_clock();
+	crew_time end = bank->limit ? CREW_FOREVER : crew_after((crew_time)(own->seconds * 1e9));
 	crew_time pause = chaos > 0 ? (crew_time)(2e9 / chaos) : CREW_FOREVER, next = crew_after(pause);
 	for (uint32_t c = 0; c < bank->clerks;) {
 		if (collect(report, pool, clerk[c], next < end ? next : end)) {
@@ -228,6 +239,7 @@ static void run(struct report *report, struct bank *bank, double seconds, double
 		ended = collect(report, pool, owner, crew_after(PATIENCE)) && ended;
 	}
 	report_check(report, ended, "%s: somebody hangs", bank->strategy->name);
+	*seconds += stats_clock() - begin;
 	free(clerk);
 	struct crew_pool_stats stats;
 	crew_pool_stats(pool, &stats);
@@ -274,16 +286,15 @@ static uint64_t clerks_sum(const struct bank *bank, size_t offset)
 }
 
 static void play(struct report *report, struct bank *bank, const struct strategy *strategy, const struct own *own,
-		double chaos)
+		uint32_t clerks, double chaos)
 {
 	const char *name = strategy->name;
 	uint64_t deaths = 0;
 	int64_t missing;
-	bank_reset(bank, strategy, own);
-	double begin = stats_clock(), seconds;
+	bank_reset(bank, strategy, own, clerks);
+	double seconds = 0;
 	do {
-		run(report, bank, own->seconds, strategy->settle ? chaos : 0, &deaths);
-		seconds = stats_clock() - begin;
+		run(report, bank, own, strategy->settle ? chaos : 0, &seconds, &deaths);
 		missing = missing_cents(bank);
 		if (bank->limit)
 			bank->limit += own->transfers;
@@ -361,13 +372,12 @@ int main(int argc, char **argv)
 	struct report *report = report_open(&cli);
 	struct bank *bank = shared(1, sizeof *bank);
 	bank->accounts = own.accounts;
-	bank->clerks = cli.serial ? 1 : cli.workers < CLERKS_MAX ? cli.workers : CLERKS_MAX;
 	bank->account = shared(bank->accounts, sizeof *bank->account);
-	bank->clerk = shared(bank->clerks + 1, sizeof *bank->clerk);
+	uint32_t clerks = cli.serial ? 1 : cli.workers < CLERKS_MAX ? cli.workers : CLERKS_MAX;
+	bank->clerk = shared(clerks + 2, sizeof *bank->clerk); /* one more for the owner, one for a race */
 	bank->order = random_orders(&own, cli.seed);
 
-	report_say(report, "%" PRIu32 " clerks and an auditor, %" PRIu32 " accounts, skew %g\n\n", bank->clerks,
-		bank->accounts, own.skew);
+	report_say(report, "clerks: %" PRIu32 ", accounts: %" PRIu32 ", skew: %g\n\n", clerks, bank->accounts, own.skew);
 	for (unsigned i = 0; i < bank_strategy_count; i++) {
 		const struct strategy *strategy = &bank_strategies[i];
 		if (own.wanted && !(own.wanted & 1u << i))
@@ -375,7 +385,7 @@ int main(int argc, char **argv)
 		if (cli.chaos > 0 && !strategy->settle)
 			cli_note("--chaos: nobody is killed with '%s', it keeps no record of intent", strategy->name);
 		report_say(report, "%-10s  %s\n", strategy->name, strategy->lesson);
-		play(report, bank, strategy, &own, cli.chaos);
+		play(report, bank, strategy, &own, clerks, cli.chaos);
 	}
 	report_say(report, "\n");
 	int status = report_finish(report);

@@ -67,6 +67,7 @@ struct bank {
 	uint32_t accounts, clerks;
 	uint32_t guards;       /* locks in use: account a is guarded by lock a % guards */
 	uint64_t limit;        /* orders to carry out in all; 0: until stop */
+	struct crew_event open;             /* all clerks are there: begin */
 	struct crew_queue mailbox, answers; /* owner: to it, and to the auditor */
 	uint64_t audits, bad_audits;        /* written by the auditor */
 	_Alignas(64) uint64_t epoch;        /* number of the running audit; written by the auditor */

@@ -245,7 +245,7 @@ int bank_replay(const struct cli *cli, const struct input *ledger)
 {
 	struct cursor head = { .at = ledger->data, .end = ledger->data + ledger->size };
 	if (!take(&head, HEADER))
-		cli_die_input(ledger->path, 1, "the header is not 'transaction,account,date,kind,amount' and LF");
+		cli_die_input(ledger->path, 1, "the first line is not 'transaction,account,date,kind,amount', ended by LF");
 
 	struct report *report = report_open(cli);
 	struct crew_pool *pool;
