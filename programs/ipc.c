@@ -30,6 +30,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <mqueue.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -619,7 +620,7 @@ static const char *fate_of_message(const struct side *side, unsigned char *data,
 	return r == 0 && got == size ? "comes back" : "lost";
 }
 
-static void kill_the_partner(struct report *report, const struct mechanism *m, struct json_t *row)
+static void kill_the_partner(struct report *report, const struct mechanism *m, json_t *deaths)
 {
 	static unsigned char data[64], back[64];
 	struct talk talk = { 0 };
@@ -639,10 +640,14 @@ static void kill_the_partner(struct report *report, const struct mechanism *m, s
 	const char *receive = receive_from_the_dead(m, &talk.side, back, size);
 	const char *fate = fate_of_message(&talk.side, back, size);
 	int sent = talk.side.queue_out ? 0 : m->send(&talk.side, data, size);
-	report_str(row, "mechanism", m->name);
-	report_str(row, "receive", receive);
-	report_str(row, "send", sent == 0 ? "accepted" : crew_errname(sent));
-	report_str(row, "message_taken", fate);
+	const char *send = sent == 0 ? "accepted" : crew_errname(sent);
+	report_say(report, "%-15s %-30s %-9s %s\n", m->name, receive, send, fate);
+	json_t *death = json_object();
+	report_str(death, "mechanism", m->name);
+	report_str(death, "receive", receive);
+	report_str(death, "send", send);
+	report_str(death, "message_taken", fate);
+	json_array_append_new(deaths, death);
 	report_check(report, strcmp(m->name, "crew_pipe") != 0 || (strcmp(receive, "end of file") == 0 && sent == -EPIPE),
 		"crew_pipe: the survivor met %s and %s", receive, crew_errname(sent));
 	report_check(report, strcmp(m->name, "crew_queue") != 0 || strcmp(fate, "comes back") == 0,
@@ -652,15 +657,17 @@ static void kill_the_partner(struct report *report, const struct mechanism *m, s
 
 static void bury(struct report *report, const char *only)
 {
-	report_say(report, "\nThe partner is killed with SIGKILL after it has taken a message and answered. The survivor meets:\n\n");
+	json_t *deaths = json_array(); /* with --json: a member beside the rows */
+	report_say(report, "\nThe partner is killed with SIGKILL after it has taken a message and answered. The survivor meets:\n\n"
+		"%-15s %-30s %-9s %s\n", "mechanism", "receive", "send", "message taken");
 	for (size_t i = 0; i < MECHANISMS; i++) {
 		if (only && strcmp(only, mechanisms[i].name) != 0)
 			continue;
 		alarm(60);
-		kill_the_partner(report, &mechanisms[i], report_row(report));
+		kill_the_partner(report, &mechanisms[i], deaths);
 		alarm(0);
 	}
-	report_table(report);
+	json_object_set_new(report_top(report), "deaths", deaths);
 }
 
 /* --- the command line ------------------------------------------------------------------ */
