@@ -191,6 +191,21 @@ TEST(a_getter_with_too_little_room_passes_its_wake_up_on)
 	end();
 }
 
+TEST(a_thread_that_holds_64_locks_can_still_put_and_get)
+{
+	begin(0);
+	struct crew_lock *locks;
+	must(crew_array(64, sizeof *locks, (void **)&locks));
+	for (int i = 0; i < 64; i++)
+		must(crew_lock_acquire(&locks[i], CREW_FOREVER));
+	put(1);
+	ck_assert_uint_eq(get(), 1);
+	for (int i = 0; i < 64; i++)
+		crew_lock_release(&locks[i]);
+	crew_free(locks);
+	end();
+}
+
 TEST(what_is_no_member_or_not_shared_is_told_so)
 {
 	struct crew_queue here = { 0 };

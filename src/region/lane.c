@@ -60,7 +60,10 @@ static void make_key(void)
 	pthread_key_create(&at_thread_end, thread_ends);
 }
 
-/* Whether a lane whose thread left in good order holds nothing that a sweep would have to give back. */
+/*
+ * Whether a lane whose thread left in good order holds nothing that a sweep would have to give back. The sweeper last: it is
+ * there before it makes the others look empty.
+ */
 static bool left_nothing(const struct crew__lane *lane)
 {
 	if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_LEFT || lane->leases || lane->attempt)
@@ -71,12 +74,12 @@ static bool left_nothing(const struct crew__lane *lane)
 	for (unsigned i = 0; i < sizeof lane->mine / sizeof lane->mine[0]; i++)
 		if (lane->mine[i])
 			return false;
-	return true;
+	return __atomic_load_n(&lane->sweeper, __ATOMIC_SEQ_CST) == 0;
 }
 
 /*
  * A lane that nobody has, FREE, with its mutex locked by us; NULL if all below `high` are taken. One that was left empty
- * becomes free here, without a sweep. What looks so before the trylock stays so: its thread never touches it again.
+ * becomes free here, without a sweep; what only looked so before the trylock is left for a sweep, unlocked.
  */
 static struct crew__lane *find_free(uint32_t high)
 {
@@ -90,10 +93,9 @@ static struct crew__lane *find_free(uint32_t high)
 			pthread_mutex_consistent(&lane->alive); /* it was left empty, or a joiner died before it was LIVE */
 		else if (r != 0)
 			continue;
-		uint32_t state = __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE);
-		if (r == EOWNERDEAD && state == CREW__LANE_LEFT)
+		if (r == EOWNERDEAD && left_nothing(lane))
 			crew__lane_free(lane);
-		if (r == EOWNERDEAD || state == CREW__LANE_FREE)
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_FREE)
 			return lane;
 		pthread_mutex_unlock(&lane->alive);
 	}
@@ -103,6 +105,7 @@ static struct crew__lane *find_free(uint32_t high)
 void crew__lane_free(struct crew__lane *lane)
 {
 	lane->depth = 0;
+	lane->sweeper = 0;
 	lane->attempt = 0;
 	lane->process = 0;
 	__atomic_store_n(&lane->generation, (lane->generation + 1) & 0x7fffu, __ATOMIC_RELEASE);
@@ -178,26 +181,20 @@ bool crew__lane_dissolve(void)
 	return alone;
 }
 
-/* Try to sweep one lane: whether it is (now) nobody's. generation: only that life of it; UINT32_MAX: any. */
-static bool reap(struct crew__lane *lane, uint32_t generation)
+/* Try to sweep one lane: whether whoever had it before the call is gone. */
+static bool reap(struct crew__lane *lane)
 {
 	if (lane == self)
 		return false;
 	int r = pthread_mutex_trylock(&lane->alive);
-	if (r == EBUSY)
+	if (r != 0 && r != EOWNERDEAD)
 		return false;
-	bool gone = true;
-	if (r == EOWNERDEAD) {
-		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
-			crew__sweep(lane);
+	if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
+		crew__sweep(lane); /* also where nobody has `alive`: find_free has left it so */
+	if (r == EOWNERDEAD)
 		pthread_mutex_consistent(&lane->alive);
-	} else if (r != 0) {
-		return false;
-	} else if (generation != UINT32_MAX) {
-		gone = lane->generation != generation || __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_FREE;
-	}
 	pthread_mutex_unlock(&lane->alive);
-	return gone;
+	return true;
 }
 
 bool crew__lane_reap(uint32_t id)
@@ -208,7 +205,7 @@ bool crew__lane_reap(uint32_t id)
 	uint32_t generation = __atomic_load_n(&lane->generation, __ATOMIC_ACQUIRE);
 	if (crew__id(crew__number(id), generation) != id)
 		return true;
-	return reap(lane, generation);
+	return reap(lane);
 }
 
 void crew__lane_reap_all(void)
@@ -216,7 +213,7 @@ void crew__lane_reap_all(void)
 	struct crew__lane *lane;
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
 		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
-			reap(lane, UINT32_MAX);
+			reap(lane);
 }
 
 void crew__lane_reap_process(uint32_t process)
@@ -225,7 +222,7 @@ void crew__lane_reap_process(uint32_t process)
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
 		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE &&
 				__atomic_load_n(&lane->process, __ATOMIC_RELAXED) == process)
-			reap(lane, UINT32_MAX);
+			reap(lane);
 }
 
 /* A hold is one word, so it is recorded or it is not. */
@@ -246,7 +243,8 @@ void *crew__hold_object(uint64_t hold)
 
 int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
 {
-	for (int i = 0; i < CREW__HOLDS; i++) {
+	int most = kind == CREW__HOLD_GUARD ? CREW__HOLDS : CREW__HOLDS - CREW__GUARDS;
+	for (int i = 0; i < most; i++) {
 		if (lane->hold[i] == 0) {
 			lane->hold_count[i] = 1;
 			__atomic_store_n(&lane->hold[i], hold_of(kind, object), __ATOMIC_SEQ_CST);

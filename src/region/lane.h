@@ -29,7 +29,8 @@ enum crew__hold {
 	CREW__HOLD_PERMIT, /* `count` permits of a semaphore */
 	CREW__HOLD_PARTY   /* party of a barrier */
 };
-#define CREW__HOLDS 64
+#define CREW__HOLDS 72  /* the last of them for guards alone: sections work also for who holds all it may */
+#define CREW__GUARDS 8
 #define CREW__UNDO 48
 
 struct crew__undo { uint64_t where; /* offset, top byte: size 4 or 8 */ uint64_t old; };
@@ -47,7 +48,8 @@ struct crew__lane {
 	uint64_t leases;      /* first message leased by this lane (channel) */
 	uint64_t channel;     /* queue or pipe that this lane works on (channel): its sleepers are woken if it dies */
 	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
-	uint64_t spare[1];
+	uint32_t sweeper;     /* lane that repairs this one in sections of its own, or died doing it; 0: none */
+	uint32_t spare;
 	uint32_t undo_count;  /* entries of undo[] that are in force */
 	uint32_t depth;       /* 1: inside a section */
 	struct crew__undo undo[CREW__UNDO];
@@ -78,6 +80,12 @@ void crew__lane_reap_process(uint32_t process);
 /* An upper layer's part of a sweep: repair what `dead` left in that layer. `clean`: it left in good order. May be repeated. */
 typedef void crew__sweep_fn(struct crew__lane *dead, uint32_t id, bool clean);
 void crew__sweep_register(crew__sweep_fn *sweep); /* in crew_init, in the order of the layers */
+
+/*
+ * In a sweep, after the words that name `dead` are free and before its first section. A former sweeper of this lane may
+ * have died inside such a section, and what it has set there is not what holds: wait until it is swept itself.
+ */
+void crew__sweep_settle(struct crew__lane *dead);
 
 /* Play a lane's undo log backwards and empty it: by its thread, or by who sweeps it. */
 void crew__roll_back(struct crew__lane *lane);

@@ -4,9 +4,13 @@
  * Order    undo log (while the words still name the dead) -> upper layers, in their order -> generation + 1
  *          -> FREE. Every step may be repeated: a log is played backwards from its unchanged length, a
  *          word is changed only while it names the dead.
+ * Sections What the layers give back they move in sections of the sweeper's own. If it dies in one, the next sweeper of
+ *          this lane might find "nothing here any more" before that section is undone: so dead->sweeper says
+ *          who it was, and the next one first sees that one swept (crew__sweep_settle).
  * Why the generation comes last: once it has changed nobody looks for this lane again, so by then no
  * word may name it.
  */
+#include <sched.h>
 #include "base/sys.h"
 #include "region/internal.h"
 
@@ -35,6 +39,19 @@ void crew__roll_back(struct crew__lane *lane)
 			__atomic_store_n((uint32_t *)at, (uint32_t)old, __ATOMIC_RELEASE);
 	}
 	__atomic_store_n(&lane->undo_count, 0, __ATOMIC_RELEASE);
+}
+
+/*
+ * No circle: the former sweeper died after this lane did, so chains of them lead forward in time; and nobody who sweeps one
+ * of them waits for words that name `dead`.
+ */
+void crew__sweep_settle(struct crew__lane *dead)
+{
+	struct crew__lane *self;
+	uint32_t former = __atomic_load_n(&dead->sweeper, __ATOMIC_ACQUIRE);
+	while (former && !crew__lane_reap(former))
+		sched_yield(); /* the kernel is about to mark it, or somebody is sweeping it */
+	__atomic_store_n(&dead->sweeper, crew__lane_self(&self) == 0 ? crew__lane_id(self) : 0, __ATOMIC_SEQ_CST);
 }
 
 void crew__sweep(struct crew__lane *lane)

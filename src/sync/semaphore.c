@@ -20,9 +20,9 @@ static int hold_more(struct crew__lane *lane, struct crew_semaphore *semaphore, 
 		crew__set32(lane, &lane->hold_count[index], lane->hold_count[index] + 1);
 		return 0;
 	}
-	for (index = 0; index < CREW__HOLDS && lane->hold[index]; index++)
+	for (index = 0; index < CREW__HOLDS - CREW__GUARDS && lane->hold[index]; index++)
 		;
-	if (index == CREW__HOLDS)
+	if (index == CREW__HOLDS - CREW__GUARDS)
 		return -ENOLCK;
 	crew__set32(lane, &lane->hold_count[index], 1);
 	crew__set64(lane, &lane->hold[index], (uint64_t)CREW__HOLD_PERMIT << 56 | crew__offset(semaphore));

@@ -43,6 +43,7 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 	free_words(dead, id, CREW__HOLD_GUARD, 0);
 	wake_owed(&dead->bell);
 	wake_owed(&dead->asleep_on);
+	crew__sweep_settle(dead); /* from here on in sections */
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
 		void *object = crew__hold_object(hold);
