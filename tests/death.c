@@ -1,0 +1,385 @@
+/*
+ * death.c - processes killed at every instruction of an operation
+ *
+ * What must hold after each: the operation has taken effect as a whole or not at all, the survivors get on, and in
+ * the end the heap has no block more than in the beginning.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+#include <crew/crew.h>
+#include "death/killpoint.h"
+#include "region/lane.h"
+
+static struct shared {
+	struct crew_queue queue;
+	struct crew_pipe pipe;
+	struct crew_message message; /* the victim's */
+} *s;
+static uint64_t blocks_before;
+
+static uint64_t blocks(void)
+{
+	struct crew_memory_stats stats;
+	must(crew_memory_stats(&stats));
+	return stats.blocks;
+}
+
+static void begin(void)
+{
+	must(crew_init(NULL));
+	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+	blocks_before = blocks();
+}
+
+static void end(void)
+{
+	crew__lane_reap_all();
+	crew_queue_fini(&s->queue);
+	crew_pipe_fini(&s->pipe);
+	ck_assert_uint_eq(blocks(), blocks_before);
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	crew_free(s);
+	must(crew_heap_check());
+	crew_fini();
+}
+
+/* In a victim, where nobody sees an assertion fail. */
+#define do_or_exit(call) do { if ((call) < 0) _exit(9); } while (0)
+
+static void check_heap(uint64_t more)
+{
+	crew__lane_reap_all();
+	ck_assert_uint_eq(blocks(), blocks_before + more);
+}
+
+/* ---- queue ---- */
+
+static void put_number(uint32_t n)
+{
+	must(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+}
+
+static uint32_t get_number(void)
+{
+	uint32_t n;
+	must(crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER));
+	return n;
+}
+
+/* In the victim: once through everything, so that lane and symbols are there. */
+static void warm_up(void *shared)
+{
+	uint32_t n = 0;
+	struct crew_message m;
+	(void)shared;
+	do_or_exit(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+	do_or_exit(crew_queue_take(&s->queue, &m, CREW_FOREVER));
+	do_or_exit(crew_queue_done(&s->queue, &m));
+	do_or_exit(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+	do_or_exit(crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER));
+}
+
+static void two_inside(void *shared)
+{
+	warm_up(shared);
+	for (uint32_t n = 1; n <= 2; n++)
+		do_or_exit(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+}
+
+static void put_7(void *shared)
+{
+	uint32_t n = 7;
+	(void)shared;
+	do_or_exit(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+}
+
+/* The queue was empty, or had 1 and 2 inside; now there may be a 7 behind. */
+static void check_put(void *shared, bool completed)
+{
+	(void)shared;
+	put_number(8);
+	uint32_t length = crew_queue_length(&s->queue), sevens = 0;
+	for (uint32_t i = 0; i < length; i++) {
+		uint32_t n = get_number();
+		sevens += n == 7;
+		ck_assert(n == 7 || n == 8 || n == i + 1);
+		if (i == length - 1)
+			ck_assert_uint_eq(n, 8);
+	}
+	ck_assert_uint_le(sevens, 1);
+	ck_assert(sevens || !completed);
+	must(crew_queue_join(&s->queue, CREW_FOREVER));
+	check_heap(0);
+}
+
+TEST(a_put_is_whole_or_not_at_all, .timeout = 300)
+{
+	static const struct killpoint empty = { .prepare = warm_up, .operation = put_7, .check = check_put };
+	static const struct killpoint filled = { .prepare = two_inside, .operation = put_7, .check = check_put };
+	begin();
+	if (killpoint(&empty, s) < 0)
+		SKIP("ptrace is refused here");
+	ck_assert_int_gt(killpoint(&filled, s), 0);
+	end();
+}
+
+/* Of 1, 2 inside 1 may be gone, or be there again at the attempt that is told; the order is right, and others get on. */
+static void check_first(bool may_be_there, bool may_be_gone, uint32_t least_attempt)
+{
+	crew__lane_reap_all();
+	put_number(3);
+	for (uint32_t wanted = 1; wanted <= 3; wanted++) {
+		struct crew_message m;
+		must(crew_queue_take(&s->queue, &m, CREW_FOREVER));
+		uint32_t n = *(const uint32_t *)m.data, attempt = m.attempt;
+		must(crew_queue_done(&s->queue, &m));
+		if (wanted == 1 && n == 2 && may_be_gone)
+			wanted = 2;
+		ck_assert_uint_eq(n, wanted);
+		ck_assert(n != 1 || may_be_there);
+		ck_assert_uint_ge(attempt, n == 1 ? least_attempt : 1);
+		ck_assert_uint_le(attempt, n == 1 ? 2 : 1);
+	}
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	must(crew_queue_join(&s->queue, CREW_FOREVER));
+	check_heap(0);
+}
+
+static void get_one(void *shared)
+{
+	uint32_t n;
+	(void)shared;
+	do_or_exit(crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER));
+}
+
+static void check_get(void *shared, bool completed)
+{
+	(void)shared;
+	check_first(!completed, true, 1);
+}
+
+TEST(a_get_takes_one_message_or_none, .timeout = 300)
+{
+	static const struct killpoint point = { .prepare = two_inside, .operation = get_one, .check = check_get };
+	begin();
+	if (killpoint(&point, s) < 0)
+		SKIP("ptrace is refused here");
+	end();
+}
+
+static void take_one(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_queue_take(&s->queue, &s->message, CREW_FOREVER));
+}
+
+static void check_take(void *shared, bool completed)
+{
+	(void)shared;
+	check_first(true, false, completed ? 2 : 1);
+}
+
+static void take_and_done(void *shared)
+{
+	take_one(shared);
+	do_or_exit(crew_queue_done(&s->queue, &s->message));
+}
+
+static void check_take_and_done(void *shared, bool completed)
+{
+	(void)shared;
+	check_first(!completed, true, 1);
+}
+
+TEST(a_message_taken_comes_back_until_it_is_done, .timeout = 300)
+{
+	static const struct killpoint take = { .prepare = two_inside, .operation = take_one, .check = check_take };
+	static const struct killpoint both = { .prepare = two_inside, .operation = take_and_done, .check = check_take_and_done };
+	begin();
+	if (killpoint(&take, s) < 0)
+		SKIP("ptrace is refused here");
+	ck_assert_int_gt(killpoint(&both, s), 0);
+	end();
+}
+
+static void close_at_once(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_queue_close(&s->queue, false));
+}
+
+static void check_close(void *shared, bool completed)
+{
+	(void)shared;
+	crew__lane_reap_all();
+	struct crew_message m;
+	int r = crew_queue_take(&s->queue, &m, CREW_POLL);
+	ck_assert(r == CREW_END_OF_DATA || (r == 0 && !completed));
+	if (r == 0) {
+		ck_assert_uint_eq(*(const uint32_t *)m.data, 1);
+		must(crew_queue_done(&s->queue, &m));
+		ck_assert_uint_eq(get_number(), 2);
+	} else {
+		ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+		must(crew_queue_join(&s->queue, CREW_FOREVER));
+	}
+	check_heap(0);
+	crew_queue_fini(&s->queue);
+}
+
+TEST(a_close_at_once_half_done_is_finished_by_others, .timeout = 300)
+{
+	static const struct killpoint point = { .prepare = two_inside, .operation = close_at_once, .check = check_close };
+	begin();
+	if (killpoint(&point, s) < 0)
+		SKIP("ptrace is refused here");
+	end();
+}
+
+/* ---- the sweeper is killed ---- */
+
+static void *take_two_and_end(void *unused)
+{
+	struct crew_message m;
+	(void)unused;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	return NULL;
+}
+
+/* Leases of a dead thread, whose lane comes before the victim's. */
+static void leave_leases(void *shared)
+{
+	pthread_t thread;
+	(void)shared;
+	for (uint32_t n = 1; n <= 3; n++)
+		put_number(n);
+	ck_assert_int_eq(pthread_create(&thread, NULL, take_two_and_end, NULL), 0);
+	pthread_join(thread, NULL);
+}
+
+static void join_family(void *shared)
+{
+	(void)shared;
+	if (crew_queue_length(&s->queue) != 1)
+		_exit(9);
+}
+
+static void sweep(void *shared)
+{
+	(void)shared;
+	crew__lane_reap_all();
+}
+
+static void check_sweep(void *shared, bool completed)
+{
+	(void)shared;
+	(void)completed;
+	crew__lane_reap_all();
+	crew__lane_reap_all(); /* the first may have met the dead while another still swept */
+	unsigned seen = 0;
+	for (int i = 0; i < 3; i++) {
+		struct crew_message m;
+		must(crew_queue_take(&s->queue, &m, CREW_FOREVER));
+		uint32_t n = *(const uint32_t *)m.data;
+		seen |= 1u << n;
+		ck_assert_uint_eq(m.attempt, n == 3 ? 1 : 2);
+		must(crew_queue_done(&s->queue, &m));
+	}
+	ck_assert_uint_eq(seen, 14);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	ck_assert_uint_eq(s->queue.leased_, 0);
+	check_heap(0);
+}
+
+TEST(a_sweep_that_dies_is_finished_by_the_next, .timeout = 300)
+{
+	static const struct killpoint point = { .before = leave_leases, .prepare = join_family, .operation = sweep,
+		.check = check_sweep, .seconds = 3 };
+	begin();
+	if (killpoint(&point, s) < 0)
+		SKIP("ptrace is refused here");
+	end();
+}
+
+/* ---- pipe ---- */
+
+static void greet(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_pipe_send(&s->pipe, CREW_END_B, "hi", 2, CREW_FOREVER));
+}
+
+static void send_one(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_pipe_send(&s->pipe, CREW_END_B, "whole", 5, CREW_FOREVER));
+}
+
+static void check_send(void *shared, bool completed)
+{
+	(void)shared;
+	char text[10];
+	size_t size;
+	must(crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, CREW_FOREVER));
+	ck_assert_uint_eq(size, 2);
+	int r = crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, CREW_FOREVER);
+	if (r == 0) {
+		ck_assert_uint_eq(size, 5);
+		ck_assert_int_eq(memcmp(text, "whole", 5), 0);
+		r = crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, CREW_FOREVER);
+	} else {
+		ck_assert(!completed);
+	}
+	must_be(CREW_END_OF_DATA, r);
+	must_be(-EPIPE, crew_pipe_send(&s->pipe, CREW_END_A, "x", 1, CREW_POLL));
+	check_heap(0);
+	crew_pipe_fini(&s->pipe);
+}
+
+static void send_two(void *shared)
+{
+	(void)shared;
+	must(crew_pipe_send(&s->pipe, CREW_END_A, "one", 3, CREW_POLL));
+	must(crew_pipe_send(&s->pipe, CREW_END_A, "two", 3, CREW_POLL));
+}
+
+static void receive_one(void *shared)
+{
+	char text[10];
+	(void)shared;
+	do_or_exit(crew_pipe_receive(&s->pipe, CREW_END_B, text, sizeof text, NULL, CREW_FOREVER));
+}
+
+static void check_receive(void *shared, bool completed)
+{
+	(void)shared;
+	must_be(CREW_END_OF_DATA, crew_pipe_receive(&s->pipe, CREW_END_A, NULL, 0, NULL, CREW_FOREVER));
+	must_be(-EPIPE, crew_pipe_send(&s->pipe, CREW_END_A, "x", 1, CREW_POLL));
+	ck_assert_uint_ge(s->pipe.way_[CREW_END_B].count, 1);
+	ck_assert_uint_le(s->pipe.way_[CREW_END_B].count, completed ? 1 : 2);
+	check_heap(s->pipe.way_[CREW_END_B].count);
+	crew_pipe_fini(&s->pipe);
+	check_heap(0);
+}
+
+static void attach(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_pipe_poll(&s->pipe, CREW_END_B, CREW_POLL));
+}
+
+TEST(a_message_through_a_pipe_is_whole_or_not_at_all, .timeout = 300)
+{
+	static const struct killpoint send = { .prepare = greet, .operation = send_one, .check = check_send };
+	static const struct killpoint receive = { .before = send_two, .prepare = attach, .operation = receive_one,
+		.check = check_receive };
+	begin();
+	if (killpoint(&send, s) < 0)
+		SKIP("ptrace is refused here");
+	ck_assert_int_gt(killpoint(&receive, s), 0);
+	end();
+}
