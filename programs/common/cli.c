@@ -106,7 +106,11 @@ struct cli cli_parse(const struct argp *argp, int argc, char **argv, void *input
 	stop_install();
 	atexit(flush_at_exit);
 	argv[0] = program_invocation_short_name; /* in all messages: getopt takes its own from here */
+	/* A little wider than argp's 79 columns: "Try `PROGRAM --help' ..." is one line for every name. */
+	bool wider = !getenv("ARGP_HELP_FMT") && setenv("ARGP_HELP_FMT", "rmargin=95", 1) == 0;
 	argp_parse(argp, argc, argv, 0, NULL, input);
+	if (wider)
+		unsetenv("ARGP_HELP_FMT");
 	if (!cli.workers) {
 		unsigned cpus = crew_cpus();
 		cli.workers = cpus < WORKERS_MAX ? cpus : WORKERS_MAX;
@@ -173,6 +177,13 @@ void cli_lack(const char *format, ...)
 	say("", format, args);
 	va_end(args);
 	exit(EXIT_LACK);
+}
+
+void *cli_need(void *memory)
+{
+	if (!memory)
+		cli_lack("out of memory");
+	return memory;
 }
 
 void cli_note(const char *format, ...)

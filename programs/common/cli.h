@@ -73,6 +73,9 @@ _Noreturn void cli_die_input(const char *file, uint64_t line, const char *format
 /* "PROGRAM: reason", exit 3. Say what to install or set. */
 _Noreturn void cli_lack(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What an allocation returned, if it is not NULL; else the end, as by cli_lack(). */
+void *cli_need(void *memory);
+
 /* "PROGRAM: text" on stderr, also under --json. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -48,3 +48,11 @@ struct crew_pool *start_pool(const struct cli *cli, const struct crew_pool_optio
 		cli_lack("a pool of %u workers: %s", options.workers, crew_strerror(r));
 	return pool;
 }
+
+void start_require(int r, const struct crew_failure *failure)
+{
+	if (r >= 0)
+		return;
+	bool task = failure && (r == -EREMOTEIO || r == -EOWNERDEAD);
+	cli_lack("%s%s%s", crew_strerror(r), task ? ": " : "", task ? failure->message : "");
+}

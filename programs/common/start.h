@@ -14,12 +14,18 @@
 
 #include "cli.h"
 
-#include <crew/pool.h>
+#include <crew/task.h>
 
 /* Open the trace of --trace, then crew_init(); at exit both are closed. */
 void start_family(const struct cli *cli);
 
 /* A pool; --workers, --serial, --chaos and --seed fill the options that are still zero. */
 struct crew_pool *start_pool(const struct cli *cli, const struct crew_pool_options *options);
+
+/*
+ * Where the program cannot go on without what it asked crew for: nothing if r is 0, else one line and
+ * status 3. `failure` says which task died of what; may be NULL.
+ */
+void start_require(int r, const struct crew_failure *failure);
 
 #endif
