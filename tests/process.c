@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -752,6 +753,34 @@ TEST(stop_ends_the_whole_tree, .count = 2)
 	must(crew_process_close(p));
 	await(slots_in_use() == HOUSEHOLD);
 	crew_free(pids);
+	crew_fini();
+}
+
+static int leave_one_behind(void *argument, size_t size)
+{
+	(void)size;
+	pid_t pid = fork();
+	if (pid == 0)
+		sleep_for_ever(NULL, 0);
+	*(*(pid_t **)argument) = pid;
+	return 0;
+}
+
+TEST(stop_ends_what_an_ended_process_left_in_its_group, .count = 2)
+{
+	if (syscall(SYS_pidfd_send_signal, 0, 0, NULL, 4) < 0 && errno == EINVAL)
+		SKIP("signals to the group of a pidfd came with Linux 6.9");
+	must(crew_init(NULL));
+	pid_t *pid;
+	must(crew_alloc_zeroed(sizeof *pid, (void **)&pid));
+	struct crew_process *p = start(options(.function = leave_one_behind, METHOD, .argument = &pid, .argument_size = sizeof pid));
+	must(crew_process_join(p, CREW_FOREVER, NULL));
+	ck_assert(*pid > 0 && !is_gone(*pid));
+	must(crew_process_stop(p, 0, NULL));
+	await(is_gone(*pid));
+	must(crew_process_stop(p, 0, NULL)); /* once more does no harm */
+	must(crew_process_close(p));
+	crew_free(pid);
 	crew_fini();
 }
 

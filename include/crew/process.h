@@ -103,7 +103,8 @@ CREW_API CREW_CHECKED int crew_process_signal(struct crew_process *process, int 
 
 /*
  * End it and everything that it has started: SIGTERM, then SIGKILL after `grace` ns (0: SIGKILL
- * at once), then wait for its end. ret may be NULL.
+ * at once), then wait for its end. ret may be NULL. If it has ended before, what is left of its process
+ * group is killed (Linux 6.9; before that it ends with the caller).
  */
 CREW_API CREW_CHECKED int crew_process_stop(struct crew_process *process, crew_time grace,
 		struct crew_status *ret);

@@ -7,6 +7,9 @@
  * By force: SIGSTOP all, look again, until nothing new is found; then SIGKILL. Whoever is stopped forks no
  * more and, because nobody has died yet, nobody has lost the parent by which it is found.
  *
+ * Of a process that has ended already there is no tree to be found any more, but the group that it led: its
+ * pidfd still names it, whoever may have the pid now (Linux 6.9).
+ *
  * A node is a pid and its start time, checked after a pidfd has been opened: a reused pid is no node.
  */
 #include <ctype.h>
@@ -186,6 +189,8 @@ int crew_process_stop(struct crew_process *process, crew_time grace, struct crew
 		(void)crew__pidfd_signal(process->pidfd, SIGKILL); /* also where there was no memory for a view */
 		wait_for_all(&view, crew_after(CREW_SECOND)); /* but not for what the kernel does not let go of */
 		free(view.nodes);
+	} else {
+		(void)crew__pidfd_kill_group(process->pidfd);
 	}
 	return crew_process_join(process, CREW_FOREVER, ret);
 }
