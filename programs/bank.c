@@ -21,6 +21,7 @@
 #include "bank/bank.h"
 #include "input.h"
 #include "random.h"
+#include "start.h"
 #include "stats.h"
 #include "zipf.h"
 
@@ -101,7 +102,7 @@ static const struct argp argp = { options, parse, "[STRATEGY...]",
 static int clerk_task(const void *argument, void *result, void *context)
 {
 	(void)result;
-	struct bank *bank = *(struct bank *const *)context;
+	struct bank *bank = context;
 	uint32_t clerk = *(const uint32_t *)argument;
 	int r = crew_event_wait(&bank->open, CREW_FOREVER);
 	if (r < 0)
@@ -122,7 +123,7 @@ static int auditor_task(const void *argument, void *result, void *context)
 {
 	(void)argument;
 	(void)result;
-	struct bank *bank = *(struct bank *const *)context;
+	struct bank *bank = context;
 	while (!__atomic_load_n(&bank->stop, __ATOMIC_RELAXED)) {
 		uint64_t epoch = __atomic_add_fetch(&bank->epoch, 1, __ATOMIC_SEQ_CST);
 		int64_t total;
@@ -139,7 +140,7 @@ static int owner_task(const void *argument, void *result, void *context)
 {
 	(void)argument;
 	(void)result;
-	bank_own(*(struct bank *const *)context);
+	bank_own(context);
 	return 0;
 }
 
@@ -190,15 +191,12 @@ static bool collect(struct report *report, struct crew_pool *pool, crew_ticket t
  * Let the clerks work until the time is over or all orders are carried out, then close the
  * bank: clerks and auditor first, then the owner, once it has read all its mail.
  */
-static void run(struct report *report, struct bank *bank, const struct own *own, double chaos, double *seconds,
-		uint64_t *deaths)
+static void run(struct report *report, struct bank *bank, const struct own *own, const struct cli *cli,
+		double *seconds, uint64_t *deaths)
 {
-	struct crew_pool *pool;
-	int r = crew_pool_open(&pool, &(struct crew_pool_options){ .workers = bank->clerks + 2, .context = &bank,
-		.context_size = sizeof bank, .chaos = chaos / 2, .chaos_seed = 1, .name = "clerk" });
-	if (r < 0)
-		cli_lack("cannot start %" PRIu32 " processes (%s): use fewer --workers", bank->clerks + 2,
-			crew_strerror(r));
+	bool mortal = cli->chaos > 0 && bank->strategy->settle;
+	struct crew_pool *pool = start_pool(&(struct cli){ .seed = cli->seed, .chaos = mortal ? cli->chaos / 2 : 0 },
+		&(struct crew_pool_options){ .workers = bank->clerks + 2, .context = bank, .name = "clerk" });
 	crew_queue_init(&bank->mailbox, 0);
 	crew_queue_init(&bank->answers, 0);
 	crew_event_init(&bank->open, 0);
@@ -211,12 +209,12 @@ static void run(struct report *report, struct bank *bank, const struct own *own,
 		cli_lack("out of memory");
 	for (uint32_t c = 0; c < bank->clerks; c++)
 		clerk[c] = submit(report, pool, clerk_task, c);
-	r = crew_event_set(&bank->open);
+	int r = crew_event_set(&bank->open);
 	report_check(report, r == 0, "crew_event_set: %s", crew_strerror(r));
 
 	double begin = stats_clock();
 	crew_time end = bank->limit ? CREW_FOREVER : crew_after((crew_time)(own->seconds * 1e9));
-	crew_time pause = chaos > 0 ? (crew_time)(2e9 / chaos) : CREW_FOREVER, next = crew_after(pause);
+	crew_time pause = mortal ? (crew_time)(2e9 / cli->chaos) : CREW_FOREVER, next = crew_after(pause);
 	for (uint32_t c = 0; c < bank->clerks;) {
 		if (collect(report, pool, clerk[c], next < end ? next : end)) {
 			c++;
@@ -286,7 +284,7 @@ static uint64_t clerks_sum(const struct bank *bank, size_t offset)
 }
 
 static void play(struct report *report, struct bank *bank, const struct strategy *strategy, const struct own *own,
-		uint32_t clerks, double chaos)
+		uint32_t clerks, const struct cli *cli)
 {
 	const char *name = strategy->name;
 	uint64_t deaths = 0;
@@ -294,7 +292,7 @@ static void play(struct report *report, struct bank *bank, const struct strategy
 	bank_reset(bank, strategy, own, clerks);
 	double seconds = 0;
 	do {
-		run(report, bank, own, strategy->settle ? chaos : 0, &seconds, &deaths);
+		run(report, bank, own, cli, &seconds, &deaths);
 		missing = missing_cents(bank);
 		if (bank->limit)
 			bank->limit += own->transfers;
@@ -310,7 +308,7 @@ static void play(struct report *report, struct bank *bank, const struct strategy
 	report_uint(row, "bad_audits", bank->bad_audits);
 	report_uint(row, "audits", bank->audits);
 	report_uint(row, "retries", clerks_sum(bank, offsetof(struct clerk, retries)));
-	if (chaos > 0) {
+	if (cli->chaos > 0) {
 		report_uint(row, "deaths", deaths);
 		report_uint(row, "rolled_back", clerks_sum(bank, offsetof(struct clerk, rolled_back)));
 	}
@@ -356,12 +354,7 @@ int main(int argc, char **argv)
 		ledger = input_map(own.replay);
 	if (cli.baseline)
 		cli_note("--baseline has no meaning here: the strategies are each other's rivals");
-	int r = cli.trace ? crew_trace_open(cli.trace) : 0;
-	if (r < 0)
-		cli_die_input(cli.trace, 0, "cannot write a trace: %s", crew_strerror(r));
-	r = crew_init(NULL);
-	if (r < 0)
-		cli_lack("crew_init: %s", crew_strerror(r));
+	start_family(&cli);
 	if (own.replay)
 		return bank_replay(&cli, &ledger);
 
@@ -385,10 +378,8 @@ int main(int argc, char **argv)
 		if (cli.chaos > 0 && !strategy->settle)
 			cli_note("--chaos: nobody is killed with '%s', it keeps no record of intent", strategy->name);
 		report_say(report, "%-10s  %s\n", strategy->name, strategy->lesson);
-		play(report, bank, strategy, &own, clerks, cli.chaos);
+		play(report, bank, strategy, &own, clerks, &cli);
 	}
 	report_say(report, "\n");
-	int status = report_finish(report);
-	crew_fini();
-	return status;
+	return report_finish(report);
 }

@@ -12,10 +12,9 @@
  */
 #include "bank.h"
 #include "input.h"
-#include "stats.h"
+#include "start.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,19 +247,15 @@ int bank_replay(const struct cli *cli, const struct input *ledger)
 		cli_die_input(ledger->path, 1, "the first line is not 'transaction,account,date,kind,amount', ended by LF");
 
 	struct report *report = report_open(cli);
-	struct crew_pool *pool;
-	int r = crew_pool_open(&pool, &(struct crew_pool_options){ .workers = cli->workers,
-		.mode = cli->serial ? CREW_POOL_SERIAL : CREW_POOL_PROCESSES, .context = ledger,
-		.context_size = sizeof *ledger, .chaos = cli->chaos, .chaos_seed = cli->seed, .name = "replay" });
-	if (r < 0)
-		cli_lack("cannot start %u workers: %s", cli->workers, crew_strerror(r));
+	struct crew_pool *pool = start_pool(cli, &(struct crew_pool_options){ .context = ledger,
+		.context_size = sizeof *ledger, .name = "replay" });
 	size_t pieces;
 	struct piece *piece = cut(ledger, &pieces);
 	struct harvest *harvest = calloc(pieces + 1, sizeof *harvest);
 	if (!harvest)
 		cli_lack("out of memory");
 	struct crew_failure failure = { 0 };
-	r = crew_pool_map(pool, harvest_piece, piece, sizeof *piece, harvest, sizeof *harvest, pieces,
+	int r = crew_pool_map(pool, harvest_piece, piece, sizeof *piece, harvest, sizeof *harvest, pieces,
 		&(struct crew_map_options){ .chunk = 1, .failure = &failure });
 	if (r < 0)
 		cli_lack("%s: %s %s", ledger->path, crew_strerror(failure.error ? failure.error : r), failure.message);
@@ -312,7 +307,5 @@ int bank_replay(const struct cli *cli, const struct input *ledger)
 	free(sums);
 	free(harvest);
 	free(piece);
-	int status = report_finish(report);
-	crew_fini();
-	return status;
+	return report_finish(report);
 }
