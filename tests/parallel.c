@@ -3,7 +3,7 @@
  */
 #include "pool_tasks.h"
 
-#define COUNT 20000u
+#define COUNT (UNDER_TSAN ? 5000u : 20000u)
 
 /* In all modes, and once more in processes that are killed at random. */
 #define TEST_ALSO_UNDER_CHAOS(name, ...) \

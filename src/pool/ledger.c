@@ -227,7 +227,7 @@ static void settle(struct section *s, struct crew__task *task, int outcome)
 
 static bool may_work(const struct crew_pool *pool, const struct crew__worker *worker, uint32_t life)
 {
-	return worker->life == life && worker->doom == CREW__DOOM_NONE && pool->phase < CREW__POOL_LEAVING;
+	return worker->life == life && worker->doom == CREW__DOOM_NONE && crew__peek32(&pool->phase) < CREW__POOL_LEAVING;
 }
 
 /* ── the submitter ── */
@@ -282,7 +282,7 @@ int crew__task_put(struct crew_pool *pool, struct crew__batch *batch, const stru
 		if (r < 0)
 			break;
 		struct crew__task *taken = NULL;
-		if (pool->phase != CREW__POOL_OPEN || pool->broken)
+		if (crew__peek32(&pool->phase) != CREW__POOL_OPEN || pool->broken)
 			r = -EPIPE;
 		else
 			taken = take_free(&s, batch);
