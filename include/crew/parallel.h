@@ -7,7 +7,7 @@
  * run again: a body must compute what it writes from what it does not write.
  *
  * context: .context_size bytes are copied into shared memory; with size 0 the pointer is
- * passed as it is and must be into shared memory (or used with threads, serially).
+ * passed as it is and must be into shared memory (or used with threads, serially). Combine functions get it too.
  * Errors are those of crew_pool_wait: the first failing chunk by index; reterr may be NULL.
  */
 #ifndef CREW_PARALLEL_H
@@ -53,6 +53,8 @@ CREW_API CREW_CHECKED int crew_scan(struct crew_pool *pool, const void *in, void
  * Sort `count` elements of `size` bytes in place, stable: equal elements keep their order. compare as in qsort(3).
  * Merge sort with the merges cut by co-ranking (Siebert and Traeff, "Perfectly load-balanced, stable, synchronization-free
  * parallel merge", 2013). Needs as much shared memory again; twice as much if base is not in shared memory.
+ * After an error (but -ENOMEM) the order and content of base are undefined. A single chunk is sorted, as crew_scan
+ * scans it, by the caller itself.
  */
 CREW_API CREW_CHECKED int crew_sort(struct crew_pool *pool, void *base, size_t count, size_t size,
 		int (*compare)(const void *, const void *), const struct crew_range_options *options);
