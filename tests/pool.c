@@ -200,6 +200,29 @@ TEST(a_time_out_kills_that_worker_alone)
 	end();
 }
 
+static int fork_and_hang(const void *argument UNUSED, void *result UNUSED, void *context)
+{
+	struct shared *all = context;
+	pid_t pid = fork();
+	if (pid > 0)
+		__atomic_store_n(&all->pid[0], pid, __ATOMIC_RELEASE);
+	return hang(NULL, NULL, all);
+}
+
+TEST(what_a_task_has_forked_is_killed_with_it)
+{
+	begin();
+	struct crew_pool *pool = open_with((struct crew_pool_options){ .workers = 1, .timeout = 50 * MS, .attempts = -1 });
+	must_be(-EOWNERDEAD, wait_for(pool, submit(pool, fork_and_hang), NULL));
+	await(is_gone(s->pid[0]));
+	submit(pool, fork_and_hang);
+	pid_t before = s->pid[0];
+	await(look((uint32_t *)&s->pid[0]) != (uint32_t)before);
+	crew_pool_terminate(pool);
+	await(is_gone(s->pid[0]));
+	end();
+}
+
 static int stop_myself(const void *argument UNUSED, void *result UNUSED, void *context UNUSED)
 {
 	raise(SIGSTOP);

@@ -40,6 +40,7 @@
 #define BACK_OFF (10 * CREW_MILLISECOND)   /* after the first failure; doubled after each, up to 1 s */
 #define MOST_FAILURES 6u                   /* in a row, then this worker is not started again */
 #define LEAVE_TIME CREW_SECOND             /* for a worker that was told to leave */
+#define KILL_TIME (5 * CREW_SECOND)        /* for the kernel to end one */
 
 enum command { WORK, LEAVE, KILL };
 
@@ -70,9 +71,15 @@ struct crew__supervisor {
 	struct pollfd *fds;           /* [0] is `wake`, [i + 1] worker i */
 };
 
+/* It and its group: what its task has forked. It leads that group, and while it has not ended no other can be called so. */
 static bool kill_one(struct watch *watch)
 {
-	return crew_process_signal(watch->process, SIGKILL) == 0;
+	if (crew_process_signal(watch->process, 0) < 0)
+		return false;
+	kill(-crew_process_pid(watch->process), SIGKILL);
+	int r = crew_process_signal(watch->process, SIGKILL); /* in case that it has left its group */
+	(void)r;
+	return true;
 }
 
 /* Wait for its end until the deadline, or make it end; forget it. */
@@ -81,9 +88,9 @@ static void finish(struct crew__supervisor *s, unsigned i, crew_time deadline, s
 	struct watch *watch = &s->watch[i];
 	int r = crew_process_join(watch->process, deadline, ret);
 	if (r < 0 && kill_one(watch))
-		r = crew_process_join(watch->process, CREW_FOREVER, ret);
+		r = crew_process_join(watch->process, crew_after(KILL_TIME), ret);
 	r = crew_process_close(watch->process);
-	(void)r; /* not ended: then the handle is lost, and it ends with us */
+	(void)r; /* it hangs in the kernel: it ends with us at the latest */
 	watch->process = NULL;
 	s->fds[i + 1].fd = -1;
 }
