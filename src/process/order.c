@@ -64,6 +64,8 @@ static int set_off(struct crew__start *start, int *fds, const char *body, pid_t 
 		crew__forks_hold();
 		int r = set_off_held(start, fds, body, child);
 		crew__forks_allow();
+		if (r == -ECONNRESET)
+			r = -EPIPE; /* a first word on the helpers' death, when requests were lying there unread */
 		if (r != -EAGAIN || start->forked)
 			return r == -ETOOMANYREFS ? -EAGAIN : r;
 		struct pollfd full = { .fd = crew__requests, .events = POLLOUT };

@@ -46,6 +46,8 @@ static int settle(uint32_t id, const char *name)
 {
 	struct crew__slot *slot = crew__slot_get(id);
 	sigset_t child;
+	if (!slot)
+		return -ECANCELED; /* the founder did not hear from us, and gave up */
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	crew__close(&me.signals);
