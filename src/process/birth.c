@@ -10,6 +10,7 @@
  * children, which are members; the program's own children have no use for it.
  */
 #include <pthread.h>
+#include <string.h>
 #include "process/internal.h"
 
 int crew__requests = -1;
@@ -44,12 +45,9 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	pthread_mutex_init(&forks, NULL);
-	if (held) {
-		crew__lifeline_forget(); /* its read end is what the child will hang on */
-	} else {
-		crew__lifeline_cut(); /* our copies: the parent's stay */
+	crew__lifeline_cut(); /* our copies: the parent's stay */
+	if (!held)
 		crew__close(&crew__requests);
-	}
 	held = false;
 }
 
@@ -61,19 +59,24 @@ void crew__birth_init(void)
 	registered = true;
 }
 
-pid_t crew__birth(const struct crew__start *start, const int *fds, const char *body)
+pid_t crew__birth(struct crew__start *start, const int *fds, const char *body)
 {
+	int lifeline = -1;
+	if (start->descriptors & 1u << CREW__FD_LIFELINE && (lifeline = crew__lifeline_open(fds[CREW__FD_LIFELINE])) < 0)
+		return lifeline;
 	/* No signal may run a handler of the parent's in the child. */
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	start->born = crew__boottime();
 	pid_t pid = crew__fork();
 	if (pid == 0) {
 		int own[CREW__FD_COUNT];
-		for (int i = 0; i < CREW__FD_COUNT; i++)
-			own[i] = fds[i];
+		memcpy(own, fds, sizeof own);
+		own[CREW__FD_LIFELINE] = lifeline;
 		crew__child(start, own, body);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	crew__close(&lifeline);
 	return pid;
 }

@@ -53,8 +53,9 @@ static int raise_all(const struct crew__start *start, int *fds)
 /* The body, from the starter. */
 static int receive_body(const struct crew__start *start, int socket, const char **ret)
 {
-	void *body;
-	if (posix_memalign(&body, 64, start->body_size) != 0)
+	static char small[4096] __attribute__((aligned(64))); /* spares the first use of malloc */
+	void *body = small;
+	if (start->body_size > sizeof small && posix_memalign(&body, 64, start->body_size) != 0)
 		return -ENOMEM;
 	for (uint64_t have = 0; have < start->body_size;) {
 		unsigned none = 0;
@@ -173,7 +174,8 @@ static int enter_slot(const struct crew__start *start)
 			!crew__slot_move(start->slot, CREW__SLOT_STARTING, CREW__SLOT_RUNNING))
 		return -ECANCELED; /* the starter is gone, and the slot given up */
 	struct crew__slot *slot = crew__slot_get(start->slot);
-	slot->start_time = crew__start_time(getpid());
+	slot->born[0] = start->born;
+	slot->born[1] = crew__boottime();
 	prctl(PR_SET_NAME, slot->name);
 	crew__become(start->detached ? 0 : start->slot);
 	return 0;

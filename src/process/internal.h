@@ -39,6 +39,7 @@ struct crew__start {
 	uint32_t own_env;                  /* envc strings replace the environment */
 	uint32_t detached;
 	uint32_t forked;                   /* by the starter; else by the zygote */
+	uint64_t born;                     /* a moment before the fork, CLOCK_BOOTTIME */
 	int32_t near_end;                  /* forked: the starter's end of the answer socket, not for the child */
 };
 
@@ -67,8 +68,9 @@ void crew__close_others(unsigned from, int *keep, unsigned count, bool at_exec);
 /* lifeline.c */
 int crew__lifeline(void); /* the read end of this process's own; made on first use, while forks are held */
 void crew__lifeline_cut(void); /* everything that hangs on it ends, now */
-void crew__lifeline_forget(void); /* in a child of crew's: it is the parent's; but the read end stays open */
-int crew__lifeline_hang_on(int fd); /* in a child, leader of its group: end with whoever holds the write end */
+/* Before the fork of a child: its own open of a lifeline. Where that cannot be, the same again; or a negative errno. */
+int crew__lifeline_open(int fd);
+int crew__lifeline_hang_on(int own); /* in that child, leader of its group: end with whoever holds the write end */
 bool crew__lifeline_is_cut(int fd);
 
 /* birth.c */
@@ -77,7 +79,7 @@ void crew__birth_init(void);
 void crew__forks_hold(void); /* until crew__forks_allow no other thread forks: what is open now is not inherited */
 void crew__forks_allow(void);
 /* Fork the child of a start while forks are held. body NULL: it comes by the answer socket. Does not return in the child. */
-pid_t crew__birth(const struct crew__start *start, const int *fds, const char *body);
+pid_t crew__birth(struct crew__start *start, const int *fds, const char *body);
 
 /* zygote.c */
 extern unsigned crew__families; /* founded so far, by this process or an ancestor: the number of the last */

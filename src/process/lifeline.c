@@ -2,10 +2,11 @@
  * lifeline.c - end with whoever started us, whatever happens to either
  *
  * A member that starts children has a pipe; the write end is in its hands alone (close-on-exec, closed in
- * every child of a fork). Each child opens the read end anew, which gives it an open file
- * description of its own, and asks for a signal on it: SIGKILL, for its own process group. When the last
+ * every child of a fork). For each child the read end is opened anew, which gives it an open file
+ * description of its own, and on that it asks for a signal: SIGKILL, for its own process group. When the last
  * write end goes, because its process has ended in whatever way, the kernel sends that
  * signal to all the groups. Nobody has to run for it: neither side, nor zygote or keeper.
+ * (Whoever forks the child opens it: for a new process the path through /proc costs ten times as much.)
  *
  * The description must stay open, so the read end passes through exec and fork, at a high number. A program
  * that closes descriptors it does not know cuts itself off; such a one is ended by whoever reaps its
@@ -41,31 +42,27 @@ void crew__lifeline_cut(void)
 	crew__close(&lifeline[0]);
 }
 
-void crew__lifeline_forget(void)
-{
-	crew__close(&lifeline[1]);
-	lifeline[0] = -1;
-}
-
 bool crew__lifeline_is_cut(int fd)
 {
 	struct pollfd poll = { .fd = fd };
 	return crew__poll(&poll, 1, CREW_POLL) > 0;
 }
 
-int crew__lifeline_hang_on(int fd)
+int crew__lifeline_open(int fd)
 {
-	if (crew__has(CREW__FEATURE_PROC)) {
-		char path[40];
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		int own = crew__fd_raise(crew__open(path, O_RDONLY | O_NONBLOCK, 0));
-		if (own < 19)
-			return own < 0 ? own : -EMFILE;
-		if (fcntl(own, F_SETFD, 0) < 0 || fcntl(own, F_SETSIG, SIGKILL) < 0 || fcntl(own, F_SETOWN, -getpgrp()) < 0 ||
-				fcntl(own, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
-			return -errno;
-		close(fd);
-		fd = own;
-	}
-	return crew__lifeline_is_cut(fd) ? -EOWNERDEAD : fd;
+	char path[40];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	if (crew__has(CREW__FEATURE_PROC))
+		return crew__fd_raise(crew__open(path, O_RDONLY | O_NONBLOCK, 0));
+	int same = fcntl(fd, F_DUPFD_CLOEXEC, 64);
+	return same < 0 ? -errno : same;
+}
+
+int crew__lifeline_hang_on(int own)
+{
+	if (crew__has(CREW__FEATURE_PROC) &&
+			(fcntl(own, F_SETFD, 0) < 0 || fcntl(own, F_SETSIG, SIGKILL) < 0 || fcntl(own, F_SETOWN, -getpgrp()) < 0 ||
+			fcntl(own, F_SETFL, O_ASYNC | O_NONBLOCK) < 0))
+		return -errno;
+	return crew__lifeline_is_cut(own) ? -EOWNERDEAD : own;
 }

@@ -31,8 +31,7 @@ int crew__slot_pidfd(uint32_t id)
 	int fd = crew__pidfd_open(pid);
 	if (fd < 0)
 		return fd;
-	uint64_t born = __atomic_load_n(&slot->start_time, __ATOMIC_ACQUIRE);
-	if (state_of(slot) == CREW__SLOT_RUNNING && crew__slot_get(id) && (!born || born == crew__start_time(pid)))
+	if (crew__slot_fits(slot, pid) && state_of(slot) == CREW__SLOT_RUNNING && crew__slot_get(id))
 		return fd;
 	crew__close(&fd);
 	return -ESRCH;
@@ -66,7 +65,7 @@ static uint32_t find(pid_t pid, bool adopted)
 		struct crew__slot *slot = crew__slot_at(number);
 		if (slot->pid != pid || state_of(slot) != CREW__SLOT_RUNNING)
 			continue;
-		if (adopted ? slot->start_time && slot->start_time != crew__start_time(pid) : slot->forked)
+		if (adopted ? !crew__slot_fits(slot, pid) : slot->forked)
 			continue;
 		hint = number;
 		return crew__id(number, slot->generation);

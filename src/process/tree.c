@@ -10,7 +10,7 @@
  * Of a process that has ended already there is no tree to be found any more, but the group that it led: its
  * pidfd still names it, whoever may have the pid now (Linux 6.9).
  *
- * A node is a pid and its start time, checked after a pidfd has been opened: a reused pid is no node.
+ * A node is a pid and the time of its birth, checked after a pidfd has been opened: a reused pid is no node.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -21,7 +21,7 @@
 
 struct node {
 	pid_t pid, parent, group;
-	uint64_t start_time;
+	uint64_t born;
 	uint32_t id;         /* as a member; or 0 */
 	uint32_t starter;    /* that member's parent */
 	bool in_tree, ended;
@@ -31,17 +31,17 @@ struct node {
 /* All processes there are, or were at an earlier look; those of the tree are marked. */
 struct view { struct node *nodes; size_t count, room; };
 
-static struct node *find(struct view *view, pid_t pid, uint64_t start_time)
+static struct node *find(struct view *view, pid_t pid, uint64_t born)
 {
 	for (size_t i = 0; i < view->count; i++)
-		if (view->nodes[i].pid == pid && view->nodes[i].start_time == start_time)
+		if (view->nodes[i].pid == pid && view->nodes[i].born == born)
 			return &view->nodes[i];
 	return NULL;
 }
 
-static struct node *add(struct view *view, pid_t pid, uint64_t start_time)
+static struct node *add(struct view *view, pid_t pid, uint64_t born)
 {
-	struct node *node = find(view, pid, start_time);
+	struct node *node = find(view, pid, born);
 	if (node)
 		return node;
 	if (view->count == view->room) {
@@ -53,7 +53,7 @@ static struct node *add(struct view *view, pid_t pid, uint64_t start_time)
 		view->room = room;
 	}
 	node = &view->nodes[view->count++];
-	*node = (struct node){ .pid = pid, .start_time = start_time };
+	*node = (struct node){ .pid = pid, .born = born };
 	return node;
 }
 
@@ -67,7 +67,7 @@ static void look_at_processes(struct view *view)
 		pid_t pid = isdigit((unsigned char)*entry->d_name) ? (pid_t)atoi(entry->d_name) : 0;
 		if (!pid || !crew__stat(pid, &seen) || seen.zombie)
 			continue;
-		struct node *node = add(view, pid, seen.start_time);
+		struct node *node = add(view, pid, seen.born);
 		if (node) {
 			node->parent = seen.parent;
 			node->group = seen.group;
@@ -76,13 +76,20 @@ static void look_at_processes(struct view *view)
 	closedir(proc);
 }
 
+/* When that process was born; 0 where that cannot be known. */
+static uint64_t born(pid_t pid)
+{
+	struct crew__stat stat;
+	return crew__stat(pid, &stat) ? stat.born : 0;
+}
+
 static void look_at_slots(struct view *view)
 {
 	struct crew__slot *slot;
 	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
 		if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != CREW__SLOT_RUNNING || slot->helper)
 			continue;
-		struct node *node = add(view, slot->pid, slot->start_time ? slot->start_time : crew__start_time(slot->pid));
+		struct node *node = add(view, slot->pid, born(slot->pid));
 		if (!node)
 			return;
 		node->id = crew__id(number, slot->generation);
@@ -95,7 +102,7 @@ static void look_at_slots(struct view *view)
 static bool reused(const struct view *view, const struct node *ended)
 {
 	for (size_t i = 0; i < view->count; i++)
-		if (view->nodes[i].pid == ended->pid && view->nodes[i].start_time != ended->start_time)
+		if (view->nodes[i].pid == ended->pid && view->nodes[i].born != ended->born)
 			return true;
 	return false;
 }
@@ -138,7 +145,7 @@ static int open_node(struct node *node)
 	struct crew__stat now;
 	int fd = node->ended ? -1 : crew__pidfd_open(node->pid);
 	if (fd >= 0 && crew__has(CREW__FEATURE_PROC) &&
-			(!crew__stat(node->pid, &now) || now.zombie || now.start_time != node->start_time))
+			(!crew__stat(node->pid, &now) || now.zombie || now.born != node->born))
 		crew__close(&fd);
 	if (fd < 0)
 		node->ended = true;
@@ -172,7 +179,7 @@ int crew_process_stop(struct crew_process *process, crew_time grace, struct crew
 	struct view view = { 0 };
 	crew_process_status(process, &now);
 	if (now.state == CREW_RUNNING) {
-		struct node *node = add(&view, process->pid, crew__start_time(process->pid));
+		struct node *node = add(&view, process->pid, born(process->pid));
 		if (node) {
 			node->id = process->id;
 			node->in_tree = true;

@@ -41,8 +41,8 @@ static struct {
 	pid_t zygote;    /* in the keeper: its zygote */
 } me;
 
-/* Become the member `id`, with a signal descriptor of our own. */
-static int settle(uint32_t id, const char *name)
+/* Become the member `id`, forked after `born`, with a signal descriptor of our own. */
+static int settle(uint32_t id, const char *name, uint64_t born)
 {
 	struct crew__slot *slot = crew__slot_get(id);
 	sigset_t child;
@@ -58,7 +58,8 @@ static int settle(uint32_t id, const char *name)
 	snprintf(slot->name, sizeof slot->name, "%s", name);
 	if (!crew__slot_register(id, slot->parent, getpid()) || !crew__slot_move(id, CREW__SLOT_STARTING, CREW__SLOT_RUNNING))
 		return -ECANCELED;
-	slot->start_time = crew__start_time(getpid());
+	slot->born[0] = born;
+	slot->born[1] = crew__boottime();
 	prctl(PR_SET_NAME, name);
 	crew__become(id);
 	return 0;
@@ -75,13 +76,14 @@ static int make_zygote(void)
 		close(self);
 		return -EAGAIN;
 	}
+	uint64_t born = crew__boottime();
 	crew__forks_hold();
 	pid_t pid = crew__fork();
 	if (pid == 0) {
 		me.keeper = self;
 		me.keeper_id = keeper_id;
 		me.zygote = 0;
-		if (settle(id, "crew-zygote") < 0)
+		if (settle(id, "crew-zygote", born) < 0)
 			_exit(127);
 		return 0;
 	}
@@ -203,7 +205,7 @@ static void be_keeper(uint32_t id, int report)
 		if (signal < 32 || signal >= SIGRTMIN)
 			sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	close_all_but(report);
-	int error = settle(id, "crew-keeper");
+	int error = settle(id, "crew-keeper", 0);
 	if (error == 0)
 		error = make_zygote();
 	if (me.keeper >= 0 || error) /* from the zygote: all is there; if there is none, from the keeper: why */
@@ -252,6 +254,8 @@ int crew__zygote_start(void)
 	crew__forks_hold();
 	int family = crew__lifeline();
 	crew__forks_allow();
+	if (family >= 0)
+		family = crew__lifeline_open(family);
 	int r = family < 0 ? family : crew__socketpair(SOCK_SEQPACKET, requests);
 	if (r == 0)
 		r = crew__socketpair(SOCK_SEQPACKET, report);
@@ -277,6 +281,7 @@ int crew__zygote_start(void)
 		crew__close(&requests[i]);
 		crew__close(&report[i]);
 	}
+	crew__close(&family);
 	if (r < 0) {
 		crew__close(&crew__requests);
 		crew__lifeline_cut();

@@ -103,7 +103,7 @@ int crew__region_create(uint64_t bytes, uint64_t memory_cap)
 	struct crew__slot *slot = crew__slot_at(crew__number(self));
 	slot->parent = self;
 	slot->pid = getpid();
-	slot->start_time = crew__start_time(slot->pid);
+	slot->born[1] = crew__boottime();
 	__atomic_store_n(&slot->state, CREW__SLOT_RUNNING, __ATOMIC_RELEASE);
 	region->founder = self;
 	__atomic_store_n(&region->magic, MAGIC, __ATOMIC_RELEASE);

@@ -59,7 +59,7 @@ struct crew__slot {
 	int32_t ended_status; /* exit code or signal */
 	int32_t said;         /* its function's result + 1, by itself, last of all: where nobody can tell how it ended */
 	uint32_t spare_;
-	uint64_t start_time;  /* field 22 of /proc/PID/stat, or 0: tells a reused pid apart. Set a moment after RUNNING */
+	uint64_t born[2];     /* it was forked between these, ns of CLOCK_BOOTTIME: tells a reused pid apart. Set a moment after RUNNING */
 	uint64_t user_ns, system_ns, max_rss;
 	char name[32];
 	uint64_t spare[4];
@@ -128,9 +128,14 @@ void crew__slot_release(uint32_t id);
 void crew__slots_abandon(uint32_t dead_parent);
 
 /* Of /proc/PID/stat. False if it cannot be read. */
-struct crew__stat { pid_t parent, group; bool zombie; uint64_t start_time; /* field 22, in ticks since boot */ };
+struct crew__stat { pid_t parent, group; bool zombie; uint64_t born; /* ns of CLOCK_BOOTTIME, rounded down to a tick */ };
 bool crew__stat(pid_t pid, struct crew__stat *ret);
-uint64_t crew__start_time(pid_t pid); /* 0 if it cannot be read */
+
+/* CLOCK_BOOTTIME, ns. */
+uint64_t crew__boottime(void);
+
+/* Whether the process that has this pid now may be the slot's, by the time when it was born. True where that is not known. */
+bool crew__slot_fits(const struct crew__slot *slot, pid_t pid);
 
 /* In a process just forked: become the member `id` (0: none). Forgets the parent's lane. */
 void crew__become(uint32_t id);

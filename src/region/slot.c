@@ -114,7 +114,7 @@ uint32_t crew__slot_claim(uint32_t parent)
 			slot->pid = 0;
 			slot->helper = slot->detached = slot->disowned = slot->forked = slot->has_started = 0;
 			slot->ended_code = slot->ended_status = slot->said = 0;
-			slot->start_time = slot->user_ns = slot->system_ns = slot->max_rss = 0;
+			slot->born[0] = slot->born[1] = slot->user_ns = slot->system_ns = slot->max_rss = 0;
 			memset(slot->name, 0, sizeof slot->name);
 			__atomic_store_n(&slot->state, CREW__SLOT_STARTING, __ATOMIC_RELEASE);
 			return crew__id(number, slot->generation);
@@ -198,7 +198,7 @@ bool crew__process_lives(uint32_t id)
 bool crew__stat(pid_t pid, struct crew__stat *ret)
 {
 	char path[40], text[600], state;
-	unsigned long long start_time;
+	unsigned long long ticks;
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
 	int fd = crew__has(CREW__FEATURE_PROC) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
@@ -208,15 +208,26 @@ bool crew__stat(pid_t pid, struct crew__stat *ret)
 	text[n > 0 ? n : 0] = '\0';
 	const char *at = strrchr(text, ')'); /* the name may hold spaces and brackets; field 3 follows it */
 	if (!at || sscanf(at + 1, " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			&state, &ret->parent, &ret->group, &start_time) != 4)
+			&state, &ret->parent, &ret->group, &ticks) != 4)
 		return false;
 	ret->zombie = state == 'Z' || state == 'X';
-	ret->start_time = start_time;
+	ret->born = (uint64_t)ticks * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK));
 	return true;
 }
 
-uint64_t crew__start_time(pid_t pid)
+uint64_t crew__boottime(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+bool crew__slot_fits(const struct crew__slot *slot, pid_t pid)
 {
 	struct crew__stat stat;
-	return crew__stat(pid, &stat) ? stat.start_time : 0;
+	uint64_t from = __atomic_load_n(&slot->born[0], __ATOMIC_ACQUIRE), to = __atomic_load_n(&slot->born[1], __ATOMIC_ACQUIRE);
+	uint64_t tick = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+	if (!to || !crew__stat(pid, &stat))
+		return true;
+	return stat.born + tick > from && stat.born <= to;
 }
