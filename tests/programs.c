@@ -158,7 +158,8 @@ static void check_usage(const struct program *p, const char *arguments, const ch
 	struct run run = start(p, "%s", arguments);
 	finish(&run);
 	check_status(run, 2);
-	ck_assert_msg(lines(run.err) == 2 && strstr(run.err, "\nTry `"), "%s: %s", arguments, run.err);
+	const char *hint = strchr(run.err, '\n'); /* argp breaks it where the name is long */
+	ck_assert_msg(hint && strncmp(hint, "\nTry `", 6) == 0 && lines(hint) <= 3, "%s: %s", arguments, run.err);
 	ck_assert_msg(strstr(run.err, named), "does not name %s: %s", named, run.err);
 	ck_assert_str_eq(run.out, "");
 	release(&run);
