@@ -31,8 +31,8 @@ static const struct program {
 } programs[] = {
 	{ "bank", "--quick", "", "strategy transfers seconds transfers_per_second missing_cents bad_audits",
 		"--replay %s", "transaction,account,date,kind,amount\n1,2,1993-01-01,cre" },
-	{ "data_parallelism", "tests/data/measurements.txt", NULL, "name min mean max count", "%s", "Hamburg;12.3\nOslo;1" },
-	{ "do_something", "--quick", NULL, "task mode outcome attempts signal seconds", NULL, NULL },
+	{ "data_parallelism", "tests/data/measurements.txt", "--generate=10000000000 /dev/null", "name min mean max count", "%s", "Hamburg;12.3\nOslo;1" },
+	{ "do_something", "--quick", "-- sleep <<END\n60\n60\nEND", "task mode outcome attempts signal seconds", NULL, NULL },
 	{ "fibonacci", "10 1000", "--naive 47 48", "n digits seconds", NULL, NULL },
 	{ "hello", "", NULL, "worker pid cpu node", NULL, NULL },
 	{ "ipc", "--quick", "", "mechanism bytes latency_ns messages_per_second bytes_per_second", NULL, NULL },
