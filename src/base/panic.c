@@ -25,7 +25,7 @@ bool crew__spin(unsigned turn)
 	static unsigned limit; /* 0: not known yet; 1: a single CPU, where spinning only holds the other up */
 	unsigned turns = __atomic_load_n(&limit, __ATOMIC_RELAXED);
 	if (turns == 0) {
-		turns = crew_cpus() > 1 ? 400 : 1;
+		turns = crew_cpus() > 1 ? 60 : 1; /* a microsecond or two: partners often share a CPU, and then it is lost */
 		__atomic_store_n(&limit, turns, __ATOMIC_RELAXED);
 	}
 	if (turn + 1 >= turns)

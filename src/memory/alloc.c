@@ -8,7 +8,8 @@
 #include "base/sys.h"
 #include "memory/span.h"
 
-#define RETURN_FROM (UINT64_C(1) << 20) /* bytes: larger freed blocks go back to the system */
+#define RETURN_FROM (UINT64_C(1) << 20) /* bytes: freed blocks from this size on go back to the system, */
+#define KEEP (UINT64_C(16) << 20)       /*        unless no more than this is free: it will be wanted again */
 
 static int take(size_t size, size_t alignment, int hand, struct crew__lane *in, void **ret)
 {
@@ -43,7 +44,7 @@ static const char *give(struct crew__lane *lane, struct crew__heap *heap, void *
 	uint32_t head = 0;
 	crew__block_header(heap, block, &size, &head);
 	const char *wrong = crew__block_give(lane, heap, block);
-	if (!wrong && size >= RETURN_FROM)
+	if (!wrong && size >= RETURN_FROM && heap->committed - heap->used > KEEP)
 		crew__span_return_pages(lane, heap, head, (uint32_t)(size / SPAN_BYTES));
 	crew__leave(lane, &heap->guard);
 	return wrong;

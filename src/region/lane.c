@@ -20,7 +20,7 @@
 static_assert(sizeof(struct crew__lane) <= 2048, "32 MiB of address space for all lanes");
 static_assert(CREW__LANES <= 1u << 15 && CREW__SLOTS <= 1u << 15, "numbers of an id have 15 bits");
 
-static _Thread_local struct crew__lane *self;
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct crew__lane *self;
 static pthread_key_t at_thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -247,7 +247,11 @@ int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *ob
 	for (int i = 0; i < most; i++) {
 		if (lane->hold[i] == 0) {
 			lane->hold_count[i] = 1;
-			__atomic_store_n(&lane->hold[i], hold_of(kind, object), __ATOMIC_SEQ_CST);
+			/* Before the claim that it tells of: a CAS, which orders it, or for a reader a look at writer_. */
+			__atomic_signal_fence(__ATOMIC_SEQ_CST);
+			__atomic_store_n(&lane->hold[i], hold_of(kind, object),
+				kind == CREW__HOLD_READ ? __ATOMIC_SEQ_CST : __ATOMIC_RELEASE);
+			__atomic_signal_fence(__ATOMIC_SEQ_CST);
 			return i;
 		}
 	}
