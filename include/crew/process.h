@@ -43,7 +43,7 @@ struct crew_rlimit { int resource; struct rlimit limit; };
 /* Zero means the default. Give either .function or .argv. */
 struct crew_process_options {
 	crew_process_fn *function;  /* runs in the child; exit code is its result & 255 */
-	const void *argument;       /* copied; with CREW_FORK and size 0 passed as it is */
+	const void *argument;       /* copied. Size 0: passed as it is, if it points into the region, or with CREW_FORK */
 	size_t argument_size;       /* bytes */
 	const char *const *argv;    /* a program to execute, looked up in PATH; NULL-terminated */
 	const char *const *env;     /* NULL: the environment as at crew_init (CREW_FORK: as now) */
@@ -61,7 +61,7 @@ struct crew_process_options {
 	bool detached;              /* outlives the caller and the family; no member after that */
 };
 
-/* How a process ended. */
+/* How a process ended. UNKNOWN: nobody is left who could have reaped it (or crew_fini came first), and it could not say itself. */
 enum crew_process_state { CREW_RUNNING, CREW_EXITED, CREW_KILLED, CREW_ENDED_UNKNOWN };
 
 struct crew_status {
@@ -81,8 +81,9 @@ CREW_API CREW_CHECKED int crew_process_start_sized(struct crew_process **ret,
  * Start a child. On return it runs (.argv: has been executed). *ret is set on success only.
  *
  * Errors  -EINVAL  neither or both of .function and .argv, or an option out of range.
- *         -ENOENT, -EACCES, ...  what the failing step said: program, directory, limit.
+ *         -ENOENT, -EACCES, ...  what the failing step said: program, directory, limit. -EBADF: a descriptor.
  *         -EAGAIN  no process left (RLIMIT_NPROC, pids cgroup, 16,384 in the family).
+ *         -EPIPE   zygote and its keeper were both killed: from now on only CREW_FORK.
  *         -EMFILE  -ENOMEM  -ENOTCONN
  */
 static inline CREW_CHECKED int crew_process_start(struct crew_process **ret,
