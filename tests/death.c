@@ -12,11 +12,13 @@
 #include <crew/crew.h>
 #include "death/killpoint.h"
 #include "region/lane.h"
+#include "sync/section.h"
 
 static struct shared {
 	struct crew_queue queue;
 	struct crew_pipe pipe;
 	struct crew_message message; /* the victim's */
+	uint32_t guard, bell, news;  /* of a section */
 } *s;
 static uint64_t blocks_before;
 
@@ -53,6 +55,63 @@ static void check_heap(uint64_t more)
 {
 	crew__lane_reap_all();
 	ck_assert_uint_eq(blocks(), blocks_before + more);
+}
+
+/* ---- the end of a section ---- */
+
+static uint32_t bell_before;
+
+static void no_news(void *shared)
+{
+	(void)shared;
+	s->news = 0;
+	bell_before = s->bell;
+}
+
+static void join_in(void *shared)
+{
+	struct crew__lane *lane;
+	(void)shared;
+	do_or_exit(crew__lane_self(&lane));
+}
+
+static void tell_news(void *shared)
+{
+	struct crew__lane *lane;
+	(void)shared;
+	do_or_exit(crew__enter(&lane, &s->guard, CREW_FOREVER));
+	crew__set32(lane, &s->news, 1);
+	crew__leave_and_ring(lane, &s->guard, &s->bell, 1);
+}
+
+static bool news_can_be_had(void)
+{
+	return s->news && !(s->guard & CREW__OWNER);
+}
+
+/* Whoever enters the moment that the guard is free may free the memory, so the bell must have changed by then. */
+static void watch_news(void *shared)
+{
+	(void)shared;
+	ck_assert(!news_can_be_had() || s->bell != bell_before);
+}
+
+static void check_news(void *shared, bool completed)
+{
+	(void)shared;
+	crew__lane_reap_all();
+	ck_assert_uint_eq(s->guard & CREW__OWNER, 0);
+	ck_assert(s->news || !completed);
+}
+
+TEST(once_a_guard_is_free_its_bell_has_changed, .timeout = 300)
+{
+	static const struct killpoint telling = { .before = no_news, .prepare = join_in, .operation = tell_news,
+		.watch = watch_news, .check = check_news };
+	begin();
+	if (killpoint(&telling, s) < 0)
+		SKIP("ptrace is refused here");
+	end();
 }
 
 /* ---- queue ---- */

@@ -55,8 +55,7 @@ int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_tim
 		crew__set64(lane, &lane->leases, crew__offset(message));
 		crew__set32(lane, &queue->count_, queue->count_ - 1);
 		crew__set32(lane, &queue->leased_, queue->leased_ + 1);
-		crew__leave(lane, &queue->guard_);
-		crew__ring(lane, &queue->drained_, 1);
+		crew__leave_and_ring(lane, &queue->guard_, &queue->drained_, 1);
 		*ret = (struct crew_message){ crew__payload(message), message->size, message->attempt };
 	}
 	crew__channel_end(lane);

@@ -154,13 +154,13 @@ static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew
 			crew__set64(lane, &way->bytes, way->bytes + bytes);
 			crew__set32(lane, &way->count, way->count + 1);
 		}
+		if (r == 0 && room) {
+			crew__leave_and_ring(lane, &pipe->guard_, &way->bell, UINT32_MAX);
+			return 0;
+		}
 		crew__leave(lane, &pipe->guard_);
 		if (r < 0)
 			return r;
-		if (room) {
-			crew__ring(lane, &way->bell, UINT32_MAX);
-			return 0;
-		}
 		r = wait_for_news(pipe, lane, !end, seen, other, deadline, &dead);
 		if (r < 0)
 			return r;

@@ -99,13 +99,13 @@ static int append(struct crew_queue *queue, struct crew__lane *lane, crew_time d
 			crew__set32(lane, &queue->count_, queue->count_ + 1);
 			crew__set64(lane, &queue->put_total_, queue->put_total_ + 1);
 		}
+		if (r == 0 && room) {
+			crew__leave_and_ring(lane, &queue->guard_, &queue->filled_, 1);
+			return 0;
+		}
 		crew__leave(lane, &queue->guard_);
 		if (r < 0)
 			return r;
-		if (room) {
-			crew__ring(lane, &queue->filled_, 1);
-			return 0;
-		}
 		r = crew__bell_wait(lane, &queue->drained_, seen, deadline);
 		if (r < 0)
 			return r;

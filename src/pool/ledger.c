@@ -25,7 +25,7 @@
  *          4  a block named by a task that is not FREE is in nobody's hands
  *
  * Order    All by the guard. Bare looks (crew__peek*) may see what is undone later; nobody acts on them without looking
- *          again in a section. Bells ring after the section (sync/bell.c).
+ *          again in a section. Bells change with the section (crew__leave_and_ring_all): the collector may free the batch next.
  *
  * Death    in a section: undone, whoever died. After it, before its bells: lane->bell names the first,
  *          the sweep rings it; the others are rung by the next move or found by a slice.
@@ -50,7 +50,7 @@ static_assert(sizeof(struct crew__task) <= 576, "4,096 tasks are 2 MiB or so");
 struct section {
 	struct crew_pool *pool;
 	struct crew__lane *lane;
-	uint32_t *bell[6];
+	uint32_t *bell[CREW__BELLS];
 	unsigned bells;
 };
 
@@ -63,8 +63,6 @@ static int enter(struct section *s, struct crew_pool *pool, crew_time deadline)
 
 static void ring_after(struct section *s, uint32_t *bell)
 {
-	if (s->bells == 0) /* owed from the commit on */
-		__atomic_store_n(&s->lane->bell, crew__offset(bell), __ATOMIC_RELAXED);
 	s->bell[s->bells++] = bell;
 }
 
@@ -76,9 +74,7 @@ static void free_hands(struct crew__lane *lane) /* what release() has put there 
 
 static void leave_holding(struct section *s)
 {
-	crew__leave(s->lane, &s->pool->guard);
-	for (unsigned i = 0; i < s->bells; i++)
-		crew__ring(s->lane, s->bell[i], UINT32_MAX);
+	crew__leave_and_ring_all(s->lane, &s->pool->guard, s->bell, s->bells);
 }
 
 static void leave(struct section *s)

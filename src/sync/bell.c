@@ -82,17 +82,23 @@ int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew
 	return crew__sleep(lane, bell, armed, 0, deadline);
 }
 
-void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count)
+uint32_t crew__bell_change(uint32_t *bell, uint32_t count)
 {
-	__atomic_store_n(&lane->bell, crew__offset(bell), __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	uint32_t v = __atomic_load_n(bell, __ATOMIC_RELAXED), all;
 	do
 		all = count == UINT32_MAX || (v >> 1) % WAKE_ALL_EVERY == 0;
 	while (!__atomic_compare_exchange_n(bell, &v, (v + 2) & ~(all ? ARMED : 0u), false, __ATOMIC_SEQ_CST,
 			__ATOMIC_RELAXED)); /* (A) */
-	if (v & ARMED)
-		crew__futex_wake(bell, all ? UINT32_MAX : count);
+	return !(v & ARMED) ? 0 : all ? UINT32_MAX : count;
+}
+
+void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count)
+{
+	__atomic_store_n(&lane->bell, crew__offset(bell), __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	uint32_t sleepers = crew__bell_change(bell, count);
+	if (sleepers)
+		crew__futex_wake(bell, sleepers);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
 }

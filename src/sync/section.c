@@ -74,9 +74,28 @@ void crew__abandon(struct crew__lane *lane, uint32_t *guard)
 	crew__leave(lane, guard);
 }
 
+static void leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, unsigned n, uint32_t count)
+{
+	uint32_t sleepers[CREW__BELLS];
+	if (n)
+		__atomic_store_n(&lane->bell, crew__offset(bells[0]), __ATOMIC_RELAXED); /* owed from the commit on */
+	crew__commit(lane);
+	for (unsigned i = 0; i < n; i++)
+		sleepers[i] = crew__bell_change(bells[i], count);
+	crew__leave(lane, guard);
+	for (unsigned i = 0; i < n; i++)
+		if (sleepers[i])
+			crew__futex_wake(bells[i], sleepers[i]);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
+}
+
 void crew__leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *bell, uint32_t count)
 {
-	__atomic_store_n(&lane->bell, crew__offset(bell), __ATOMIC_RELAXED); /* owed from the commit on */
-	crew__leave(lane, guard);
-	crew__ring(lane, bell, count);
+	leave_and_ring(lane, guard, &bell, 1, count);
+}
+
+void crew__leave_and_ring_all(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, unsigned n)
+{
+	leave_and_ring(lane, guard, bells, n, UINT32_MAX);
 }

@@ -64,7 +64,16 @@ uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen);
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
 void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);
 
-/* The end of a section with news: leave, then ring. If the thread dies in between, the sweep wakes all. */
+/* The first half of a ring: how many sleepers are to be woken, by crew__futex_wake. */
+uint32_t crew__bell_change(uint32_t *bell, uint32_t count);
+
+/*
+ * The end of a section with news: commit, change the bells, release the guard, wake. If the thread dies in between, the sweep
+ * wakes all who sleep on the first bell. Nothing is written once the guard is free, so whoever hears the news in
+ * a section of its own may free guard and bells at once.
+ */
+#define CREW__BELLS 6
 void crew__leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *bell, uint32_t count);
+void crew__leave_and_ring_all(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, unsigned n);
 
 #endif

@@ -110,6 +110,8 @@ static int record(struct victim *victim, uint64_t *way)
 	do {
 		ck_assert_msg(count < WAY_MAX, "the operation does not end");
 		way[count++] = where(victim);
+		if (victim->point->watch)
+			victim->point->watch(victim->shared);
 	} while (step(victim));
 	finish(victim, true, true);
 	return count;

@@ -26,6 +26,7 @@ struct killpoint {
 	void (*before)(void *shared);    /* in the test's process, before each victim is started; may be NULL */
 	void (*prepare)(void *shared);   /* in the victim, before it can be killed; may be NULL */
 	void (*operation)(void *shared); /* in the victim: what is killed */
+	void (*watch)(void *shared);     /* in the test's process, before each instruction of one that lives; asserts; may be NULL */
 	/* In the test's process, the victim dead. completed: the operation had returned. Asserts. */
 	void (*check)(void *shared, bool completed);
 	double seconds;                  /* for all of it, without CREW_TEST_LONG; 0: 1.5 */
