@@ -22,6 +22,7 @@
 
 #define TERM_GRACE (200 * CREW_MILLISECOND) /* between SIGTERM and SIGKILL, once the time is over */
 #define LANE_STACK (256 << 10)
+#define SHOTS_MAX 3 /* for one job, so that all come to an end however many are shot */
 
 struct crowd {
 	pthread_mutex_t lock;
@@ -175,9 +176,10 @@ void job_run(struct lane *lane, const struct crew_process_options *options, cons
 		struct job_result *ret)
 {
 	*ret = (struct job_result){ 0 };
+	lane->shots = 0;
 	do {
 		while (!attempt(lane, *options, policy->timeout, ret))
-			ret->shots++;
+			;
 		ret->attempts++;
 	} while (ret->ending != JOB_DONE && ret->attempts <= policy->retries);
 }
@@ -208,18 +210,25 @@ static void *lane_main(void *argument)
 	return NULL;
 }
 
+static bool may_be_shot(const struct lane *lane)
+{
+	return lane->running && !lane->shot && lane->shots < SHOTS_MAX;
+}
+
 /* Kill one of the jobs that run, each as likely as the other. With the lock held. */
 static void shoot(struct crowd *crowd, struct rng *rng)
 {
-	if (!crowd->running)
-		return;
-	uint64_t victim = rng_below(rng, crowd->running);
-	for (unsigned i = 0; i < crowd->count; i++) {
+	unsigned count = 0;
+	for (unsigned i = 0; i < crowd->count; i++)
+		count += may_be_shot(&crowd->lanes[i]);
+	uint64_t victim = count ? rng_below(rng, count) : 0;
+	for (unsigned i = 0; i < crowd->count && count; i++) {
 		struct lane *lane = &crowd->lanes[i];
-		if (lane->running && victim-- == 0) {
-			lane->shot = crew_process_signal(lane->running, SIGKILL) == 0;
-			return;
-		}
+		if (!may_be_shot(lane) || victim--)
+			continue;
+		lane->shot = crew_process_signal(lane->running, SIGKILL) == 0;
+		lane->shots += lane->shot;
+		return;
 	}
 }
 

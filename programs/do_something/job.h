@@ -42,7 +42,6 @@ struct job_result {
 	int signal;           /* JOB_SIGNAL, JOB_TIMED_OUT: what killed it, or 0 */
 	int error;            /* JOB_NOT_STARTED: negative errno */
 	unsigned attempts;    /* that count: not those that chaos ended */
-	unsigned shots;       /* attempts that chaos ended */
 	struct timespec when; /* wall clock at its start */
 	double seconds;
 };
@@ -59,7 +58,8 @@ struct lane {
 	int out, err;                 /* -1, or what the running job, or the last, has printed; see lane_capture */
 	pid_t last;                   /* the job before, or 0 */
 	struct crew_process *running; /* guarded by the crowd's lock, as is: */
-	bool shot;                    /* chaos has killed it */
+	bool shot;                    /* chaos has killed it, */
+	unsigned shots;               /*   and so many attempts of this job */
 };
 
 struct crowd_options {
