@@ -7,6 +7,8 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <crew/crew.h>
 #include "region/lane.h"
 #include "sync/section.h"
@@ -328,6 +330,22 @@ TEST(permits_of_the_dead_come_back)
 	end();
 }
 
+TEST(a_sweep_by_who_is_no_member_loses_nothing)
+{
+	begin();
+	crew_semaphore_init(&s->semaphore, 3);
+	run(take_and_die, &(int){ 3 });
+	pid_t child = fork();
+	if (child == 0) {
+		crew__lane_reap_all(); /* has no lane, so enters no section */
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	crew__lane_reap_all();
+	ck_assert_uint_eq(crew_semaphore_free(&s->semaphore), 3);
+	end();
+}
+
 static void *in_and_out(void *unused)
 {
 	(void)unused;
@@ -622,5 +640,35 @@ TEST(no_ring_is_lost_and_no_sleep_needs_its_slice, .timeout = 60)
 	pthread_join(x, NULL);
 	pthread_join(y, NULL);
 	ck_assert_uint_eq(s->a, 0);
+	end();
+}
+
+/* ---- deadlines ---- */
+
+static void *poll_lock_long_ago(void *unused)
+{
+	(void)unused;
+	s->result[0] = crew_lock_acquire(&s->lock, -1);
+	s->result[1] = crew_rwlock_read(&s->rwlock, -1);
+	s->result[2] = crew_rwlock_write(&s->rwlock, -1);
+	return NULL;
+}
+
+TEST(a_deadline_before_time_began_is_a_poll)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 2);
+	must_be(-ETIMEDOUT, crew_counter_wait(&s->counter, -1));
+	must_be(-ETIMEDOUT, crew_event_wait(&s->event, INT64_MIN));
+	must_be(-ETIMEDOUT, crew_semaphore_acquire(&s->semaphore, -1));
+	must_be(-ETIMEDOUT, crew_barrier_wait(&s->barrier, NULL, -1));
+	must(crew_lock_acquire(&s->lock, -1));
+	must_be(-ETIMEDOUT, crew_condition_wait(&s->condition, &s->lock, -1));
+	must(crew_rwlock_write(&s->rwlock, -1));
+	run(poll_lock_long_ago, NULL);
+	for (int i = 0; i < 3; i++)
+		must_be(-ETIMEDOUT, s->result[i]);
+	crew_rwlock_release(&s->rwlock);
+	crew_lock_release(&s->lock);
 	end();
 }

@@ -37,7 +37,7 @@ CREW_BEGIN
 /* Nanoseconds: a point on CLOCK_MONOTONIC, or a length of time. */
 typedef int64_t crew_time;
 
-#define CREW_POLL INT64_C(0)          /* a deadline long past: never sleep */
+#define CREW_POLL INT64_C(0)          /* a deadline long past, as is every one below it: never sleep */
 #define CREW_FOREVER INT64_MAX        /* no deadline */
 #define CREW_MICROSECOND INT64_C(1000)
 #define CREW_MILLISECOND INT64_C(1000000)

@@ -27,7 +27,7 @@ int crew__futex_wait(const uint32_t *word, uint32_t expected, crew_time deadline
 		return 0; /* as if a signal had come: callers look again */
 	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
 		return 0;
-	if (deadline == CREW_POLL)
+	if (deadline <= CREW_POLL)
 		return -ETIMEDOUT;
 	struct timespec until = to_timespec(deadline); /* FUTEX_WAIT_BITSET takes an absolute time */
 	return slept(syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected,
@@ -56,7 +56,7 @@ int crew__futex_wait_any(const uint32_t *const *words, const uint32_t *expected,
 		if (__atomic_load_n(words[i], __ATOMIC_ACQUIRE) != expected[i])
 			return 0;
 	}
-	if (deadline == CREW_POLL)
+	if (deadline <= CREW_POLL)
 		return -ETIMEDOUT;
 	struct timespec until = to_timespec(deadline);
 	return slept(syscall(SYS_futex_waitv, waiter, count, 0, deadline == CREW_FOREVER ? NULL : &until,

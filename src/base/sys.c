@@ -113,7 +113,7 @@ int crew__poll(struct pollfd *fds, nfds_t count, crew_time deadline)
 	for (;;) {
 		struct timespec left = { 0, 0 };
 		if (deadline != CREW_FOREVER) {
-			crew_time length = deadline == CREW_POLL ? 0 : deadline - crew_now();
+			crew_time length = deadline <= CREW_POLL ? 0 : deadline - crew_now();
 			if (length > 0)
 				left = (struct timespec){ length / CREW_SECOND, length % CREW_SECOND };
 		}

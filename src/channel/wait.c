@@ -152,7 +152,7 @@ static int wait_shared(struct wait *wait, struct crew__lane *lane, crew_time dea
 		int r = look_all(wait, watches, &count);
 		if (r != 0)
 			return r;
-		if (wait->fd_count && deadline != CREW_POLL) {
+		if (wait->fd_count && deadline > CREW_POLL) {
 			if (wait->set < 0)
 				r = crew__poller_open(wait->fds, wait->fd_count, &wait->set);
 			if (r == 0)

@@ -75,7 +75,7 @@ static int sleep_by_turns(const struct crew__watch *watches, uint32_t expected, 
 int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches, unsigned count, crew_time slice,
 		crew_time deadline)
 {
-	if (deadline == CREW_POLL)
+	if (deadline <= CREW_POLL)
 		return any_changed(watches, count) ? 0 : -ETIMEDOUT;
 	for (unsigned turn = 0; crew__spin(turn); turn++)
 		if (any_changed(watches, count))

@@ -34,7 +34,7 @@ static void scan(crew_time now)
 
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline)
 {
-	if (deadline == CREW_POLL) { /* no sleep, but a dead owner shall not look alive */
+	if (deadline <= CREW_POLL) { /* no sleep, but a dead owner shall not look alive */
 		if (owner && crew__lane_reap(owner) && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
 			return 0;
 		return -ETIMEDOUT;
@@ -71,7 +71,7 @@ uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen)
 
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
 {
-	if (deadline == CREW_POLL)
+	if (deadline <= CREW_POLL)
 		return crew__bell_look(bell) == seen ? -ETIMEDOUT : 0;
 	for (unsigned turn = 0; crew__spin(turn); turn++)
 		if ((__atomic_load_n(bell, __ATOMIC_RELAXED) | ARMED) != (seen | ARMED))

@@ -59,10 +59,10 @@ int crew_event_wait(struct crew_event *event, crew_time deadline)
 		}
 		if (crew__spin(turn++))
 			continue;
-		if (!(v & SLEEPERS) && deadline != CREW_POLL &&
+		if (!(v & SLEEPERS) && deadline > CREW_POLL &&
 				!__atomic_compare_exchange_n(&event->word_, &v, v | SLEEPERS, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		if (crew__sleep(lane, &event->word_, deadline == CREW_POLL ? v : v | SLEEPERS, 0, deadline) < 0)
+		if (crew__sleep(lane, &event->word_, deadline <= CREW_POLL ? v : v | SLEEPERS, 0, deadline) < 0)
 			return -ETIMEDOUT;
 	}
 }

@@ -56,11 +56,11 @@ int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 			return -EDEADLK;
 		if (crew__spin(turn++))
 			continue;
-		if (!(writer & CREW__SLEEPERS) && deadline != CREW_POLL &&
+		if (!(writer & CREW__SLEEPERS) && deadline > CREW_POLL &&
 				!__atomic_compare_exchange_n(&lock->writer_, &writer, writer | CREW__SLEEPERS, false,
 					__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		uint32_t expected = deadline == CREW_POLL ? writer : writer | CREW__SLEEPERS;
+		uint32_t expected = deadline <= CREW_POLL ? writer : writer | CREW__SLEEPERS;
 		if (crew__sleep(lane, &lock->writer_, expected, writer & CREW__OWNER, deadline) < 0)
 			return -ETIMEDOUT;
 	}

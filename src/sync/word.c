@@ -39,7 +39,7 @@ int crew__word_acquire(struct crew__lane *lane, uint32_t *word, enum crew__hold 
 			v = __atomic_load_n(word, __ATOMIC_RELAXED);
 			continue;
 		}
-		if (!(v & CREW__SLEEPERS) && deadline != CREW_POLL) {
+		if (!(v & CREW__SLEEPERS) && deadline > CREW_POLL) {
 			if (!__atomic_compare_exchange_n(word, &v, v | CREW__SLEEPERS, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 				continue;
 			v |= CREW__SLEEPERS;
