@@ -60,13 +60,9 @@ static void make_key(void)
 	pthread_key_create(&at_thread_end, thread_ends);
 }
 
-/*
- * Whether a lane whose thread left in good order holds nothing that a sweep would have to give back. The sweeper last: it is
- * there before it makes the others look empty.
- */
-static bool left_nothing(const struct crew__lane *lane)
+bool crew__lane_is_empty(const struct crew__lane *lane)
 {
-	if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_LEFT || lane->leases || lane->attempt)
+	if (lane->leases || lane->attempt)
 		return false;
 	for (int i = 0; i < CREW__HOLDS; i++)
 		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED))
@@ -74,7 +70,14 @@ static bool left_nothing(const struct crew__lane *lane)
 	for (unsigned i = 0; i < sizeof lane->mine / sizeof lane->mine[0]; i++)
 		if (lane->mine[i])
 			return false;
-	return __atomic_load_n(&lane->sweeper, __ATOMIC_SEQ_CST) == 0;
+	return true;
+}
+
+/* Whether its thread left in good order and empty. The sweeper is there before it makes the rest look empty, so look last. */
+static bool left_nothing(const struct crew__lane *lane)
+{
+	return __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_LEFT && crew__lane_is_empty(lane) &&
+		__atomic_load_n(&lane->sweeper, __ATOMIC_SEQ_CST) == 0;
 }
 
 /*
@@ -190,7 +193,7 @@ static bool reap(struct crew__lane *lane)
 	if (r != 0 && r != EOWNERDEAD)
 		return false;
 	if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
-		crew__sweep(lane); /* also where nobody has `alive`: find_free has left it so */
+		crew__sweep(lane); /* also where nobody has `alive`: find_free has left it so, or a sweep with something left */
 	if (r == EOWNERDEAD)
 		pthread_mutex_consistent(&lane->alive);
 	pthread_mutex_unlock(&lane->alive);

@@ -61,6 +61,10 @@ void crew__sweep(struct crew__lane *lane)
 	crew__roll_back(lane);
 	for (unsigned i = 0; i < count; i++)
 		layers[i](lane, id, clean);
+	if (!crew__lane_is_empty(lane)) { /* we are no member, or have no lane: for the next who sweeps */
+		__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELEASE);
+		return;
+	}
 	if (!clean)
 		__atomic_fetch_add(&crew__family.region->deaths, 1, __ATOMIC_RELAXED);
 	crew__lane_free(lane);
