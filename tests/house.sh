@@ -60,7 +60,7 @@ run_keeps_to_its_word()
 		{ echo "run hello --version: $printed"; return 1; }
 	printed=$(echo here | "$CREW_SOURCE/run" do_something -- cp /dev/null {} && echo *) && [ "$printed" = here ] ||
 		{ echo "run do_something does not keep directory and stdin: $printed"; return 1; }
-	rm -r "$stray"
+	cd "$CREW_SOURCE" && rm -r "$stray"
 	printed=$("$CREW_SOURCE/run" nobody 2>&1)
 	[ $? = 2 ] && [ "$(echo "$printed" | wc -l)" = 1 ] || { echo "run nobody: $printed"; return 1; }
 }

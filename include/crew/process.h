@@ -11,13 +11,12 @@
  *     r = crew_process_join(p, CREW_FOREVER, &status);
  *     crew_process_close(p);
  *
- * A child has default signal dispositions, an empty signal mask, stdin from /dev/null
- * and only the descriptors it was handed. It ends by flushing stdio and _exit. It
- * leads its own process group, so Ctrl-C reaches the parent alone.
+ * A child has default signal dispositions, an empty signal mask, stdin from /dev/null, only the
+ * descriptors it was handed, and its own process group, so Ctrl-C reaches the parent
+ * alone. It ends by flushing stdio and _exit.
  *
- * Death. A child dies with whoever started it, at once, by the kernel's hand (a
- * lifeline, see src/process/README.md), unless .detached. The zygote's death
- * disturbs no running child.
+ * Death. A child dies with whoever started it, at once, by the kernel's hand (a lifeline, see
+ * src/process/README.md), unless .detached. The zygote's death disturbs no running child.
  */
 #ifndef CREW_PROCESS_H
 #define CREW_PROCESS_H
@@ -103,14 +102,14 @@ CREW_API void crew_process_status(struct crew_process *process, struct crew_stat
 CREW_API CREW_CHECKED int crew_process_signal(struct crew_process *process, int signal);
 
 /*
- * End it and everything that it has started: SIGTERM, then SIGKILL after `grace` ns (0: SIGKILL
- * at once), then wait for its end. ret may be NULL. If it has ended before, what is left of its process
- * group is killed (Linux 6.9; before that it ends with the caller).
+ * End it and everything that it has started: SIGTERM, then SIGKILL after `grace` ns (0: SIGKILL at once), then
+ * wait for its end. If it has ended before, what is left of its process group is killed (Linux 6.9; else it
+ * ends with the caller). ret may be NULL.
  */
 CREW_API CREW_CHECKED int crew_process_stop(struct crew_process *process, crew_time grace,
 		struct crew_status *ret);
 
-/* A descriptor that polls readable once it has ended (a pidfd); it belongs to the handle. */
+/* A descriptor (a pidfd) that polls readable once it has ended, of the handle; its pid; its name. */
 CREW_API int crew_process_fd(const struct crew_process *process);
 CREW_API pid_t crew_process_pid(const struct crew_process *process);
 CREW_API const char *crew_process_name(const struct crew_process *process);
@@ -118,7 +117,6 @@ CREW_API const char *crew_process_name(const struct crew_process *process);
 /* Forget the handle. -EBUSY while the process runs, unless it is detached. NULL is fine. */
 CREW_API CREW_CHECKED int crew_process_close(struct crew_process *process);
 
-/* One living member of the family. */
 struct crew_member { pid_t pid; pid_t parent; uint32_t id; bool helper; char name[32]; };
 
 /* Up to `count` living members, the founder first, into ret[]; returns how many there are in all, or -ENOTCONN. */
