@@ -14,11 +14,15 @@
 #include "region/lane.h"
 #include "sync/section.h"
 
+#define LONG (10 * CREW_SECOND) /* a survivor that waits so long has not got on */
+
 static struct shared {
 	struct crew_queue queue;
 	struct crew_pipe pipe;
 	struct crew_message message; /* the victim's */
 	uint32_t guard, bell, news;  /* of a section */
+	int dead;                    /* the victim is; nobody need wait for it */
+	int done;                    /* the sleeper has its message */
 } *s;
 static uint64_t blocks_before;
 
@@ -118,13 +122,13 @@ TEST(once_a_guard_is_free_its_bell_has_changed, .timeout = 300)
 
 static void put_number(uint32_t n)
 {
-	must(crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER));
+	must(crew_queue_put(&s->queue, &n, sizeof n, crew_after(LONG)));
 }
 
 static uint32_t get_number(void)
 {
 	uint32_t n;
-	must(crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER));
+	must(crew_queue_get(&s->queue, &n, sizeof n, NULL, crew_after(LONG)));
 	return n;
 }
 
@@ -170,7 +174,7 @@ static void check_put(void *shared, bool completed)
 	}
 	ck_assert_uint_le(sevens, 1);
 	ck_assert(sevens || !completed);
-	must(crew_queue_join(&s->queue, CREW_FOREVER));
+	must(crew_queue_join(&s->queue, crew_after(LONG)));
 	check_heap(0);
 }
 
@@ -192,7 +196,7 @@ static void check_first(bool may_be_there, bool may_be_gone, uint32_t least_atte
 	put_number(3);
 	for (uint32_t wanted = 1; wanted <= 3; wanted++) {
 		struct crew_message m;
-		must(crew_queue_take(&s->queue, &m, CREW_FOREVER));
+		must(crew_queue_take(&s->queue, &m, crew_after(LONG)));
 		uint32_t n = *(const uint32_t *)m.data, attempt = m.attempt;
 		must(crew_queue_done(&s->queue, &m));
 		if (wanted == 1 && n == 2 && may_be_gone)
@@ -203,7 +207,7 @@ static void check_first(bool may_be_there, bool may_be_gone, uint32_t least_atte
 		ck_assert_uint_le(attempt, n == 1 ? 2 : 1);
 	}
 	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
-	must(crew_queue_join(&s->queue, CREW_FOREVER));
+	must(crew_queue_join(&s->queue, crew_after(LONG)));
 	check_heap(0);
 }
 
@@ -283,7 +287,7 @@ static void check_close(void *shared, bool completed)
 		ck_assert_uint_eq(get_number(), 2);
 	} else {
 		ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
-		must(crew_queue_join(&s->queue, CREW_FOREVER));
+		must(crew_queue_join(&s->queue, crew_after(LONG)));
 	}
 	check_heap(0);
 	crew_queue_fini(&s->queue);
@@ -292,6 +296,123 @@ static void check_close(void *shared, bool completed)
 TEST(a_close_at_once_half_done_is_finished_by_others, .timeout = 300)
 {
 	static const struct killpoint point = { .prepare = two_inside, .operation = close_at_once, .check = check_close };
+	begin();
+	if (killpoint(&point, s) < 0)
+		SKIP("ptrace is refused here");
+	end();
+}
+
+/* ---- others sleep ---- */
+
+static unsigned asleep(void)
+{
+	struct crew__lane *lane;
+	unsigned count = 0;
+	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
+		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
+	return count;
+}
+
+static bool is_set(const int *flag)
+{
+	return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+static pthread_t sleeper, putter;
+
+static void *sleep_in_get(void *before)
+{
+	/* Behind the victim, if that is to sleep too. */
+	await(!before || asleep() >= 1 || is_set(&s->dead));
+	uintptr_t got = get_number();
+	__atomic_store_n(&s->done, 1, __ATOMIC_RELEASE);
+	return (void *)got;
+}
+
+static void start_sleeper(void *shared)
+{
+	(void)shared;
+	s->dead = s->done = 0;
+	ck_assert_int_eq(pthread_create(&sleeper, NULL, sleep_in_get, NULL), 0);
+	await(asleep() == 1);
+}
+
+/* With a 7 in the queue the sleeper has it, without a slice having to end; else it sleeps on, and gets the 8. */
+static void check_sleeper(void *shared, bool completed)
+{
+	(void)shared;
+	void *got;
+	__atomic_store_n(&s->dead, 1, __ATOMIC_RELEASE);
+	crew__lane_reap_all();
+	bool there = crew_queue_length(&s->queue) > 0;
+	if (there)
+		await(crew_queue_length(&s->queue) == 0);
+	put_number(8);
+	pthread_join(sleeper, &got);
+	ck_assert((uintptr_t)got == 7 || ((uintptr_t)got == 8 && !there && !completed));
+	if ((uintptr_t)got == 7)
+		ck_assert_uint_eq(get_number(), 8);
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	check_heap(0);
+}
+
+static void join_quietly(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_queue_length(&s->queue) ? -1 : 0);
+}
+
+TEST(a_wake_up_that_the_dead_owed_is_made_up_for, .timeout = 300)
+{
+	static const struct killpoint point = { .before = start_sleeper, .prepare = join_quietly, .operation = put_7,
+		.check = check_sleeper };
+	begin();
+	if (killpoint(&point, s) < 0)
+		SKIP("ptrace is refused here");
+	end();
+}
+
+static void *put_when_two_sleep(void *unused)
+{
+	(void)unused;
+	await(asleep() >= 2 || is_set(&s->dead));
+	put_number(7);
+	await(is_set(&s->done) || is_set(&s->dead));
+	if (!is_set(&s->dead)) /* for once it was the other who came first: one more for the victim */
+		put_number(9);
+	return NULL;
+}
+
+/* The victim sleeps first, so the one wake-up of the put goes to it, nearly always. */
+static void start_sleeper_and_putter(void *shared)
+{
+	static int behind;
+	(void)shared;
+	s->dead = s->done = 0;
+	ck_assert_int_eq(pthread_create(&sleeper, NULL, sleep_in_get, &behind), 0);
+	ck_assert_int_eq(pthread_create(&putter, NULL, put_when_two_sleep, NULL), 0);
+}
+
+static void check_second_sleeper(void *shared, bool completed)
+{
+	(void)shared;
+	(void)completed;
+	__atomic_store_n(&s->dead, 1, __ATOMIC_RELEASE);
+	pthread_join(putter, NULL);
+	crew__lane_reap_all();
+	await(is_set(&s->done) || crew_queue_length(&s->queue) == 0);
+	put_number(8);
+	pthread_join(sleeper, NULL);
+	while (crew_queue_length(&s->queue) > 0)
+		get_number();
+	ck_assert_uint_eq(crew__family.region->healed, 0);
+	check_heap(0);
+}
+
+TEST(a_wake_up_that_the_dead_was_given_goes_to_another, .timeout = 300)
+{
+	static const struct killpoint point = { .before = start_sleeper_and_putter, .prepare = join_quietly,
+		.operation = get_one, .check = check_second_sleeper, .seconds = 4 };
 	begin();
 	if (killpoint(&point, s) < 0)
 		SKIP("ptrace is refused here");
@@ -323,8 +444,7 @@ static void leave_leases(void *shared)
 static void join_family(void *shared)
 {
 	(void)shared;
-	if (crew_queue_length(&s->queue) != 1)
-		_exit(9);
+	do_or_exit(crew_queue_length(&s->queue) == 1 ? 0 : -1);
 }
 
 static void sweep(void *shared)
@@ -342,7 +462,7 @@ static void check_sweep(void *shared, bool completed)
 	unsigned seen = 0;
 	for (int i = 0; i < 3; i++) {
 		struct crew_message m;
-		must(crew_queue_take(&s->queue, &m, CREW_FOREVER));
+		must(crew_queue_take(&s->queue, &m, crew_after(LONG)));
 		uint32_t n = *(const uint32_t *)m.data;
 		seen |= 1u << n;
 		ck_assert_uint_eq(m.attempt, n == 3 ? 1 : 2);
@@ -383,13 +503,13 @@ static void check_send(void *shared, bool completed)
 	(void)shared;
 	char text[10];
 	size_t size;
-	must(crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, CREW_FOREVER));
+	must(crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, crew_after(LONG)));
 	ck_assert_uint_eq(size, 2);
-	int r = crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, CREW_FOREVER);
+	int r = crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, crew_after(LONG));
 	if (r == 0) {
 		ck_assert_uint_eq(size, 5);
 		ck_assert_int_eq(memcmp(text, "whole", 5), 0);
-		r = crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, CREW_FOREVER);
+		r = crew_pipe_receive(&s->pipe, CREW_END_A, text, sizeof text, &size, crew_after(LONG));
 	} else {
 		ck_assert(!completed);
 	}
@@ -416,7 +536,7 @@ static void receive_one(void *shared)
 static void check_receive(void *shared, bool completed)
 {
 	(void)shared;
-	must_be(CREW_END_OF_DATA, crew_pipe_receive(&s->pipe, CREW_END_A, NULL, 0, NULL, CREW_FOREVER));
+	must_be(CREW_END_OF_DATA, crew_pipe_receive(&s->pipe, CREW_END_A, NULL, 0, NULL, crew_after(LONG)));
 	must_be(-EPIPE, crew_pipe_send(&s->pipe, CREW_END_A, "x", 1, CREW_POLL));
 	ck_assert_uint_ge(s->pipe.way_[CREW_END_B].count, 1);
 	ck_assert_uint_le(s->pipe.way_[CREW_END_B].count, completed ? 1 : 2);
