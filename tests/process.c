@@ -599,6 +599,24 @@ TEST(stop_asks_first_and_then_kills, .count = 2)
 	crew_fini();
 }
 
+TEST(a_join_ends_in_time_though_the_zygote_is_stopped)
+{
+	must(crew_init(NULL));
+	struct crew_process *p = start(options(.function = sleep_for_ever));
+	struct crew_status status;
+	pid_t zygote = helper("crew-zygote");
+	ck_assert_int_eq(kill(zygote, SIGSTOP), 0);
+	must(crew_process_signal(p, SIGKILL));
+	crew_time before = crew_now();
+	must_be(-ETIMEDOUT, crew_process_join(p, crew_after(10 * CREW_MILLISECOND), &status));
+	ck_assert_int_lt(crew_now() - before, 5 * CREW_SECOND);
+	ck_assert_int_eq(kill(zygote, SIGCONT), 0);
+	must(crew_process_join(p, CREW_FOREVER, &status));
+	ck_assert(status.state == CREW_KILLED && status.signal == SIGKILL);
+	must(crew_process_close(p));
+	crew_fini();
+}
+
 static int start_others(void *argument, size_t size)
 {
 	(void)size;

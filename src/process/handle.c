@@ -12,6 +12,8 @@
 #include "process/internal.h"
 #include "process/process.h"
 
+#define REAPER_TIME CREW_SECOND /* longer than a reaper ever takes that runs */
+
 /* Its slot; NULL once the family is over. */
 static struct crew__slot *slot_of(const struct crew_process *process)
 {
@@ -64,15 +66,16 @@ static bool is_lost(const struct crew_process *process)
 int crew_process_join(struct crew_process *process, crew_time deadline, struct crew_status *ret)
 {
 	struct crew_status ignored;
+	crew_time late = 0; /* once it is known to have ended: how long its reaper may take */
 	if (!ret)
 		ret = &ignored;
 	for (;;) {
 		bool lost = false;
 		if (has_ended(process, ret))
 			return 0;
-		if (!process->forked) {
-			crew_time moment = crew_after(10 * CREW_MILLISECOND);
-			(void)crew__futex_wait(&slot_of(process)->state, CREW__SLOT_RUNNING, moment < deadline ? moment : deadline);
+		if (!process->forked || late) {
+			crew_time moment = crew_after(10 * CREW_MILLISECOND), until = late ? late : deadline;
+			(void)crew__futex_wait(&slot_of(process)->state, CREW__SLOT_RUNNING, moment < until ? moment : until);
 			if (has_ended(process, ret))
 				return 0;
 		}
@@ -82,10 +85,14 @@ int crew_process_join(struct crew_process *process, crew_time deadline, struct c
 			return r;
 		if (r == 0)
 			return -ETIMEDOUT;
+		if (!late)
+			late = deadline > crew_after(REAPER_TIME) ? deadline : crew_after(REAPER_TIME);
 		if (!process->forked || process->owner != crew__family.self)
 			lost = is_lost(process);
 		if (lost && !has_ended(process, ret))
 			crew__ended(process->id, NULL, NULL);
+		else if (!lost && crew_now() >= late)
+			return -ETIMEDOUT; /* who reaps it is stopped */
 	}
 }
 
