@@ -127,10 +127,11 @@ static int hear(int socket, const struct crew__start *start, struct crew_process
 static void give_up(const struct crew__start *start, struct crew_process *process, pid_t child)
 {
 	struct crew__slot *slot = crew__slot_get(start->slot);
-	bool member = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != CREW__SLOT_STARTING;
+	uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+	bool member = state != CREW__SLOT_STARTING;
 	if (process->pidfd >= 0)
 		(void)crew__pidfd_signal(process->pidfd, SIGKILL);
-	else if (child > 0 || member)
+	else if (child > 0 || state == CREW__SLOT_RUNNING) /* of one that has ended the pid may be another's */
 		kill(child > 0 ? child : slot->pid, SIGKILL);
 	if (child > 0) {
 		siginfo_t info;
