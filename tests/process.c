@@ -417,7 +417,7 @@ static int report_limits(void *argument, size_t size)
 	sched_getaffinity(0, sizeof cpus, &cpus);
 	if (CPU_COUNT(&cpus) != 1)
 		return 2;
-	void *small = malloc(1 << 20), *large = malloc(512 << 20);
+	void *volatile small = malloc(1 << 20), *volatile large = malloc(512 << 20); /* or clang leaves them out */
 	if (!small)
 		return 3;
 	if (large)
@@ -723,6 +723,22 @@ static int outlive(void *argument, size_t size)
 	return read(4, &c, 1) == 1 ? c : 2; /* until we are told */
 }
 
+TEST(the_detached_are_reaped_though_nobody_asks, .count = 2)
+{
+	must(crew_init(NULL));
+	int zero = 0;
+	for (int i = 0; i < 3; i++) {
+		struct crew_process *p = start(options(.function = give_back, METHOD, .detached = true, .argument = &zero,
+			.argument_size = sizeof zero));
+		pid_t pid = crew_process_pid(p);
+		must(crew_process_close(p));
+		await(is_gone(pid));
+	}
+	must_exit(0, start(options(.function = give_back, METHOD, .argument = &zero, .argument_size = sizeof zero)));
+	await(slots_in_use() == HOUSEHOLD);
+	crew_fini();
+}
+
 TEST(the_detached_outlive_the_family, .count = 2)
 {
 	must(crew_init(NULL));
@@ -752,7 +768,7 @@ TEST(the_detached_outlive_the_family, .count = 2)
 	ck_assert(!is_gone(about[0]));
 	ck_assert_int_eq(write(to[1], "\5", 1), 1);
 	await(is_gone(about[0]));
-	if (index)
+	if (index) /* it was our child, and ended when there was no family any more */
 		waitpid(about[0], NULL, 0);
 	close(out);
 	for (int i = 0; i < 2; i++) {

@@ -95,6 +95,7 @@ int crew__slot_pidfd(uint32_t id); /* of a RUNNING process, surely that one; or 
 void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage); /* info NULL: nobody can tell how, but perhaps itself */
 pid_t crew__reap_any(bool adopted); /* a child that has ended; 0: none has; -ECHILD: there is none */
 void crew__reap_own(struct crew_process *process); /* if it was forked by this process and has ended */
+void crew__reap_disowned(void); /* those forked by this process that have ended, and whose handles are closed */
 void crew__orphans(uint32_t dead_parent); /* end its children that run on, give up what it had claimed */
 void crew__disown(uint32_t id); /* nobody has a handle on it any more: its slot is given up now, or by its reaper */
 void crew__end_members(crew_time deadline); /* kill all that are left, wait for them and for the helpers */

@@ -60,16 +60,19 @@ static int set_off_held(struct crew__start *start, int *fds, const char *body, p
 /* The near end of the answer socket. */
 static int set_off(struct crew__start *start, int *fds, const char *body, pid_t *child)
 {
+	crew_time patience = crew_after(CREW_SECOND);
 	for (;;) {
 		crew__forks_hold();
 		int r = set_off_held(start, fds, body, child);
 		crew__forks_allow();
 		if (r == -ECONNRESET)
 			r = -EPIPE; /* a first word on the helpers' death, when requests were lying there unread */
-		if (r != -EAGAIN || start->forked)
-			return r == -ETOOMANYREFS ? -EAGAIN : r;
-		struct pollfd full = { .fd = crew__requests, .events = POLLOUT };
-		r = crew__poll(&full, 1, CREW_FOREVER);
+		if (r == -ETOOMANYREFS) /* 'ulimit -n' counts what this user has on its way, too: until others are served */
+			r = crew_now() < patience ? crew__poll(NULL, 0, crew_after(CREW_MILLISECOND)) : -EAGAIN;
+		else if (r == -EAGAIN && !start->forked) /* the queue is full */
+			r = crew__poll(&(struct pollfd){ .fd = crew__requests, .events = POLLOUT }, 1, CREW_FOREVER);
+		else
+			return r;
 		if (r < 0)
 			return r;
 	}
@@ -151,8 +154,10 @@ int crew__order(struct crew__start *start, int *fds, const char *body, struct cr
 	start->descriptors = 1u << CREW__FD_ANSWER | (start->detached ? 0 : 1u << CREW__FD_LIFELINE);
 	for (int i = CREW__FD_DIRECTORY; i < CREW__FD_COUNT; i++)
 		start->descriptors |= fds[i] >= 0 ? 1u << i : 0;
-	if (start->forked)
+	if (start->forked) {
+		crew__reap_disowned();
 		fflush(NULL); /* or what is in the buffers now would come out twice */
+	}
 	for (int try = 0; try < TRIES; try++) {
 		pid_t child = 0;
 		int socket = set_off(start, fds, body, &child);

@@ -135,19 +135,32 @@ pid_t crew__reap_any(bool adopted)
 	return pid;
 }
 
-void crew__reap_own(struct crew_process *process)
+/* A child that this process has forked, if it has ended. */
+static void reap_forked(idtype_t type, id_t child, uint32_t id)
 {
 	siginfo_t info;
 	struct rusage usage;
-	if (!process->forked || process->owner != crew__family.self)
-		return;
-	int r = crew__waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG | WNOWAIT, &usage);
+	int r = crew__waitid(type, child, &info, WEXITED | WNOHANG | WNOWAIT, &usage);
 	if (r == 0 && info.si_pid) {
-		crew__ended(process->id, &info, &usage);
-		(void)crew__waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG, NULL);
+		crew__ended(id, &info, &usage);
+		(void)crew__waitid(type, child, &info, WEXITED | WNOHANG, NULL);
 	} else if (r == -ECHILD) {
-		crew__ended(process->id, NULL, NULL); /* SIGCHLD is ignored, or somebody has waited for any child */
+		crew__ended(id, NULL, NULL); /* SIGCHLD is ignored, or somebody has waited for any child */
 	}
+}
+
+void crew__reap_own(struct crew_process *process)
+{
+	if (process->forked && process->owner == crew__family.self)
+		reap_forked(P_PIDFD, (id_t)process->pidfd, process->id);
+}
+
+void crew__reap_disowned(void)
+{
+	struct crew__slot *slot;
+	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
+		if (slot->forked && slot->disowned && slot->parent == crew__family.self && state_of(slot) == CREW__SLOT_RUNNING)
+			reap_forked(P_PID, (id_t)slot->pid, crew__id(number, slot->generation));
 }
 
 /* The lifelines have ended them, unless they closed theirs. */
@@ -165,25 +178,31 @@ void crew__orphans(uint32_t dead_parent)
 	}
 }
 
+static bool is_left(uint32_t number, const struct crew__slot *slot)
+{
+	return number != crew__number(crew__family.self) && number != crew__number(crew__family.region->founder) &&
+		!slot->detached && state_of(slot) == CREW__SLOT_RUNNING;
+}
+
 void crew__end_members(crew_time deadline)
 {
 	struct crew__slot *slot;
-	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
-		uint32_t id = crew__id(number, __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE));
-		if (id == crew__family.self || id == crew__family.region->founder || slot->detached)
-			continue;
-		int fd = crew__slot_pidfd(id);
-		if (fd < 0)
-			continue;
-		struct pollfd end = { .fd = fd, .events = POLLIN };
-		siginfo_t info;
-		if (!slot->helper)
-			crew__pidfd_kill_group(fd);
-		if (crew__poll(&end, 1, deadline) <= 0) { /* a helper that somebody has stopped */
-			crew__pidfd_kill_group(fd);
-			(void)crew__poll(&end, 1, crew_after(CREW_SECOND));
+	for (int round = 0; round < 2; round++) { /* kill all, then wait for each */
+		for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
+			int fd = is_left(number, slot) ? crew__slot_pidfd(crew__id(number, slot->generation)) : -1;
+			struct pollfd end = { .fd = fd, .events = POLLIN };
+			siginfo_t info;
+			if (fd < 0)
+				continue;
+			if (round == 0 && !slot->helper)
+				crew__pidfd_kill_group(fd);
+			if (round == 1 && crew__poll(&end, 1, deadline) <= 0) { /* a helper that somebody has stopped */
+				crew__pidfd_kill_group(fd);
+				(void)crew__poll(&end, 1, crew_after(CREW_SECOND));
+			}
+			if (round == 1)
+				(void)crew__waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG, NULL); /* if it is a child of ours */
+			crew__close(&fd);
 		}
-		(void)crew__waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG, NULL); /* if it is a child of ours */
-		crew__close(&fd);
 	}
 }

@@ -292,6 +292,7 @@ int crew__zygote_start(void)
 
 void crew__zygote_stop(void)
 {
+	crew__reap_disowned();
 	crew__lifeline_cut();
 	crew__end_members(crew_after(5 * CREW_SECOND));
 	crew__close(&crew__requests);
