@@ -13,6 +13,7 @@
 #include "bank.h"
 #include "input.h"
 #include "start.h"
+#include "stats.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -200,23 +201,20 @@ static bool fits(cents128 cents)
 	return cents >= INT64_MIN && cents <= INT64_MAX;
 }
 
-/* Some balance does not fit: tell the line where one first leaves the range. Line by line, as it happened. */
-static _Noreturn void die_overflow(const struct input *ledger, struct sum *sums, size_t count)
+/* Some balance does not fit: the line where one first leaves the range, and whose. Line by line, as it happened. */
+static uint64_t find_overflow(const struct input *ledger, struct sum *sums, size_t count, uint64_t *account)
 {
 	for (size_t i = 0; i < count; i++)
 		sums[i].cents = 0;
 	struct cursor c = { .at = ledger->data + strlen(HEADER), .end = ledger->data + ledger->size };
-	uint64_t line = 1, account;
 	int64_t cents;
-	while (take_row(&c, &account, &cents)) {
-		line++;
-		struct sum *sum = bsearch(&(struct sum){ .account = account }, sums, count, sizeof *sums, by_account);
+	for (uint64_t line = 2; take_row(&c, account, &cents); line++) {
+		struct sum *sum = bsearch(&(struct sum){ .account = *account }, sums, count, sizeof *sums, by_account);
 		sum->cents += cents;
 		if (!fits(sum->cents))
-			break;
+			return line;
 	}
-	cli_die_input(ledger->path, line, "the balance of account %" PRIu64 " goes beyond 92233720368547758.07",
-		account);
+	return 0; /* not reached: the final balance does not fit */
 }
 
 static char *balance_text(char text[static 32], int64_t cents)
@@ -226,70 +224,51 @@ static char *balance_text(char text[static 32], int64_t cents)
 	return text;
 }
 
-static struct piece *cut(const struct input *ledger, size_t *count)
+/* Cut the file into pieces and let the workers have them; returns what they found, in the order of the file. */
+static struct harvest *harvest_all(const struct cli *cli, const struct input *ledger, size_t *ret_count)
 {
-	size_t header = strlen(HEADER);
-	*count = (ledger->size - header + PIECE - 1) / PIECE;
-	struct piece *pieces = calloc(*count + 1, sizeof *pieces);
-	if (!pieces)
-		cli_lack("out of memory");
-	for (size_t i = 0; i < *count; i++) {
+	size_t header = strlen(HEADER), count = (ledger->size - header + PIECE - 1) / PIECE;
+	struct piece *pieces = cli_need(calloc(count + 1, sizeof *pieces));
+	struct harvest *harvest = cli_need(calloc(count + 1, sizeof *harvest));
+	for (size_t i = 0; i < count; i++) {
 		pieces[i].begin = header + i * PIECE;
-		pieces[i].end = i + 1 < *count ? pieces[i].begin + PIECE : ledger->size;
+		pieces[i].end = i + 1 < count ? pieces[i].begin + PIECE : ledger->size;
 	}
-	return pieces;
-}
-
-int bank_replay(const struct cli *cli, const struct input *ledger)
-{
-	struct cursor head = { .at = ledger->data, .end = ledger->data + ledger->size };
-	if (!take(&head, HEADER))
-		cli_die_input(ledger->path, 1, "the first line is not 'transaction,account,date,kind,amount', ended by LF");
-
-	struct report *report = report_open(cli);
 	struct crew_pool *pool = start_pool(cli, &(struct crew_pool_options){ .context = ledger,
 		.context_size = sizeof *ledger, .name = "replay" });
-	size_t pieces;
-	struct piece *piece = cut(ledger, &pieces);
-	struct harvest *harvest = calloc(pieces + 1, sizeof *harvest);
-	if (!harvest)
-		cli_lack("out of memory");
 	struct crew_failure failure = { 0 };
-	int r = crew_pool_map(pool, harvest_piece, piece, sizeof *piece, harvest, sizeof *harvest, pieces,
+	int r = crew_pool_map(pool, harvest_piece, pieces, sizeof *pieces, harvest, sizeof *harvest, count,
 		&(struct crew_map_options){ .chunk = 1, .failure = &failure });
 	if (r < 0)
 		cli_lack("%s: %s %s", ledger->path, crew_strerror(failure.error ? failure.error : r), failure.message);
+	crew_pool_terminate(pool);
+	free(pieces);
+	*ret_count = count;
+	return harvest;
+}
 
-	/* Pieces are in order, so the first bad one has the first bad line. */
+/* What the whole file does to each account, sorted. Blocks are given back. */
+static struct sum *add_up(const struct harvest *harvest, size_t pieces, size_t *ret_count)
+{
 	size_t count = 0;
-	for (size_t i = 0; i < pieces; i++) {
-		if (harvest[i].bad)
-			cli_die_input(ledger->path, 1 + count_lines(ledger->data, harvest[i].bad_at), "%s",
-				harvest[i].bad);
+	for (size_t i = 0; i < pieces; i++)
 		count += harvest[i].count;
-	}
-	struct sum *sums = calloc(count + 1, sizeof *sums);
-	if (!sums)
-		cli_lack("out of memory");
-	cents128 total = 0, sum_of_balances = 0;
-	uint64_t rows = 0;
+	struct sum *sums = cli_need(calloc(count + 1, sizeof *sums));
 	count = 0;
 	for (size_t i = 0; i < pieces; i++) {
-		memcpy(sums + count, harvest[i].sums, harvest[i].count * sizeof *sums);
+		if (harvest[i].count)
+			memcpy(sums + count, harvest[i].sums, harvest[i].count * sizeof *sums);
 		count += harvest[i].count;
-		total += harvest[i].total;
-		rows += harvest[i].rows;
 		crew_free(harvest[i].sums);
 	}
-	count = fold(sums, count);
-	for (size_t i = 0; i < count; i++) {
-		if (!fits(sums[i].cents))
-			die_overflow(ledger, sums, count);
-		sum_of_balances += sums[i].cents;
-	}
+	*ret_count = fold(sums, count);
+	return sums;
+}
 
-	char text[32];
+static void print(struct report *report, const struct cli *cli, const struct sum *sums, size_t count)
+{
 	for (size_t i = 0; i < count; i++) {
+		char text[32];
 		balance_text(text, (int64_t)sums[i].cents);
 		report_say(report, "%" PRIu64 ",%s\n", sums[i].account, text);
 		if (cli->json) {
@@ -298,14 +277,48 @@ int bank_replay(const struct cli *cli, const struct input *ledger)
 			report_str(row, "balance", text);
 		}
 	}
-	report_uint(report_top(report), "transactions", rows);
 	report_no_table(report);
-	report_check(report, rows + 1 == count_lines(ledger->data, ledger->size),
-		"%" PRIu64 " rows were read, the file has another number of lines", rows);
-	report_check(report, total == sum_of_balances, "the balances do not add up to the amounts");
-	crew_pool_terminate(pool);
-	free(sums);
+}
+
+int bank_replay(const struct cli *cli, const struct input *ledger)
+{
+	struct cursor head = { .at = ledger->data, .end = ledger->data + ledger->size };
+	if (!take(&head, HEADER))
+		cli_die_input(ledger->path, 1, "the first line is not 'transaction,account,date,kind,amount', ended by LF");
+
+	double begin = stats_clock();
+	size_t pieces, count;
+	struct harvest *harvest = harvest_all(cli, ledger, &pieces);
+	struct harvest all = { .bad = NULL };
+	for (size_t i = 0; i < pieces && !all.bad; i++) { /* in order: the first bad piece has the first bad line */
+		all.bad = harvest[i].bad;
+		all.bad_at = harvest[i].bad_at;
+		all.rows += harvest[i].rows;
+		all.total += harvest[i].total;
+	}
+	struct sum *sums = add_up(harvest, pieces, &count);
 	free(harvest);
-	free(piece);
+	uint64_t account, line = all.bad ? 1 + count_lines(ledger->data, all.bad_at) : 0;
+	cents128 balances = 0;
+	for (size_t i = 0; i < count && !line; i++) {
+		balances += sums[i].cents;
+		if (!fits(sums[i].cents))
+			line = find_overflow(ledger, sums, count, &account);
+	}
+	if (line) {
+		free(sums);
+		if (all.bad)
+			cli_die_input(ledger->path, line, "%s", all.bad);
+		cli_die_input(ledger->path, line, "the balance of account %" PRIu64 " goes beyond 92233720368547758.07", account);
+	}
+
+	struct report *report = report_open(cli);
+	print(report, cli, sums, count);
+	free(sums);
+	report_seconds(report, stats_clock() - begin);
+	report_uint(report_top(report), "transactions", all.rows);
+	report_check(report, all.rows + 1 == count_lines(ledger->data, ledger->size),
+		"%" PRIu64 " rows were read, the file has another number of lines", all.rows);
+	report_check(report, all.total == balances, "the balances do not add up to the amounts");
 	return report_finish(report);
 }

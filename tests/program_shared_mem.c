@@ -1,0 +1,60 @@
+/* program_shared_mem.c - what is shared is right, also after crashes */
+#include "harness.h"
+#include "program.h"
+
+#include <jansson.h>
+#include <string.h>
+
+static json_t *run_json(const char *options)
+{
+	struct program_run run = program_run("shared_mem --json --quick %s", options);
+	ck_assert_msg(run.status == 0, "%s: status %d, %s", options, run.status, run.err);
+	json_t *top = json_loads(run.out, 0, NULL);
+	ck_assert_ptr_nonnull(top);
+	program_forget(&run);
+	return top;
+}
+
+static const json_t *row_of(const json_t *top, const char *name)
+{
+	const json_t *row;
+	size_t i;
+	json_array_foreach(json_object_get(top, "rows"), i, row)
+		if (strcmp(json_string_value(json_object_get(row, "case")), name) == 0)
+			return row;
+	ck_abort_msg("no row %s", name);
+}
+
+static long long number(const json_t *row, const char *key)
+{
+	ck_assert_msg(json_is_integer(json_object_get(row, key)), "no %s", key);
+	return json_integer_value(json_object_get(row, key));
+}
+
+TEST(counts_right_but_for_the_race, .timeout = 60)
+{
+	json_t *top = run_json("--workers=3");
+	const json_t *race = row_of(top, "counter, no protection");
+	ck_assert(number(race, "lost") > 0 || json_is_true(json_object_get(race, "not_observed")));
+	ck_assert_int_eq(number(row_of(top, "counter, lock"), "lost"), 0);
+	ck_assert_int_eq(number(row_of(top, "counter, atomic"), "lost"), 0);
+	ck_assert_int_eq(number(row_of(top, "counters, one each, in one line"), "lost"), 0);
+	ck_assert_int_eq(number(row_of(top, "counters, one each, a line each"), "lost"), 0);
+	ck_assert_int_eq(number(row_of(top, "tree, walked by the others"), "bytes"),
+		3 * number(row_of(top, "tree, built by one"), "bytes"));
+	json_decref(top);
+}
+
+TEST(survives_crashes, .timeout = 60)
+{
+	json_t *top = run_json("--workers=3 --chaos=200");
+	ck_assert_int_eq(number(row_of(top, "crash, in an update"), "deaths"), 4);
+	ck_assert_int_gt(number(row_of(top, "crash, in crew_alloc and crew_free"), "deaths"), 0);
+	json_decref(top);
+}
+
+TEST(one_worker_is_enough, .timeout = 60)
+{
+	json_decref(run_json("--workers=1"));
+	json_decref(run_json("--serial"));
+}
