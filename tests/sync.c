@@ -90,6 +90,43 @@ TEST(a_lock_excludes, .timeout = 60)
 	end();
 }
 
+static void *hold_and_execute(void *unused)
+{
+	(void)unused;
+	if (crew_lock_acquire(&s->lock, CREW_FOREVER) == 0 && crew_semaphore_acquire(&s->semaphore, CREW_FOREVER) == 0) {
+		__atomic_store_n(&s->sum, 1, __ATOMIC_RELEASE);
+		execlp("sleep", "sleep", "1000", NULL);
+	}
+	_exit(1);
+}
+
+static int in_a_thread(void *argument, size_t size)
+{
+	(void)size;
+	pthread_t thread;
+	s = *(struct shared **)argument;
+	if (pthread_create(&thread, NULL, hold_and_execute, NULL) == 0)
+		pause();
+	return 1;
+}
+
+TEST(a_thread_that_executes_a_program_is_gone)
+{
+	begin();
+	crew_semaphore_init(&s->semaphore, 1);
+	struct crew_process *p;
+	must(crew_process_start(&p, &(struct crew_process_options){ .function = in_a_thread, .argument = &s,
+			.argument_size = sizeof s }));
+	await(__atomic_load_n(&s->sum, __ATOMIC_ACQUIRE) == 1);
+	must_be(CREW_OWNER_DIED, crew_lock_acquire(&s->lock, crew_after(5000 * MS)));
+	crew_lock_release(&s->lock);
+	must(crew_semaphore_acquire(&s->semaphore, crew_after(5000 * MS)));
+	must(crew_semaphore_release(&s->semaphore));
+	must(crew_process_stop(p, 0, NULL));
+	must(crew_process_close(p));
+	end();
+}
+
 static void *try_lock(void *unused)
 {
 	(void)unused;

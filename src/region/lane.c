@@ -10,6 +10,7 @@
  * Why no unlock at leave: unlocking would walk list links that lie in shared memory, and a thread's end does it anyway.
  *          Only crew_fini unlocks, when the family has no other process left.
  */
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -184,12 +185,29 @@ bool crew__lane_dissolve(void)
 	return alone;
 }
 
+/*
+ * A thread other than its process's first that executes a program takes the first one's tid before the kernel walks its robust
+ * list: no mutex there has that tid, so ours is not marked. Do it in the kernel's place once there is no such thread. (The kernel
+ * marks before the tid is free, so it is not about to.) Whether we did; the word is then as the kernel leaves it.
+ */
+static bool mark_if_executed(struct crew__lane *lane)
+{
+	const struct crew__slot *slot = crew__slot_get(__atomic_load_n(&lane->process, __ATOMIC_ACQUIRE));
+	pid_t pid = slot ? slot->pid : 0, tid = (pid_t)__atomic_load_n(&lane->tid, __ATOMIC_ACQUIRE);
+	int word = tid;
+	return pid && tid != pid && syscall(SYS_tgkill, pid, tid, 0) < 0 && errno == ESRCH &&
+		__atomic_compare_exchange_n(&lane->alive.__data.__lock, &word, (int)FUTEX_OWNER_DIED, false, __ATOMIC_SEQ_CST,
+			__ATOMIC_RELAXED);
+}
+
 /* Try to sweep one lane: whether whoever had it before the call is gone. */
 static bool reap(struct crew__lane *lane)
 {
 	if (lane == self)
 		return false;
 	int r = pthread_mutex_trylock(&lane->alive);
+	if (r == EBUSY && mark_if_executed(lane))
+		r = pthread_mutex_trylock(&lane->alive);
 	if (r != 0 && r != EOWNERDEAD)
 		return false;
 	if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
