@@ -26,7 +26,7 @@
 #include "channel/watch.h"
 #include "memory/heap.h"
 #include "process/process.h"
-#include "sync/internal.h"
+#include "sync/section.h"
 
 #define DEFAULT_LIMIT_KIB 1024u
 #define FORKED_SLICE (CREW_NOTICE / 5)
@@ -246,9 +246,7 @@ int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, bool thoroug
 		unsigned *count, crew_time *slice)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(pipe, sizeof *pipe);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(pipe, sizeof *pipe, &lane);
 	if (r < 0)
 		return r;
 	struct crew_way_ *way = &pipe->way_[end];

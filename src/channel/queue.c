@@ -23,7 +23,7 @@
 #include "channel/queue.h"
 #include "channel/watch.h"
 #include "memory/heap.h"
-#include "sync/internal.h"
+#include "sync/section.h"
 
 enum { OPEN, DRAIN, AT_ONCE };
 #define DEFAULT_CAPACITY 1024u
@@ -35,9 +35,7 @@ static uint32_t capacity(const struct crew_queue *queue)
 
 int crew__queue_begin(struct crew_queue *queue, struct crew__lane **ret)
 {
-	int r = crew__check_place(queue, sizeof *queue);
-	if (r == 0)
-		r = crew__lane_self(ret);
+	int r = crew__lane_for(queue, sizeof *queue, ret);
 	if (r == 0)
 		crew__channel_begin(*ret, queue, CREW__CHANNEL_QUEUE);
 	return r;

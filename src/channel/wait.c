@@ -13,7 +13,7 @@
 #include "base/sys.h"
 #include "channel/poller.h"
 #include "channel/watch.h"
-#include "sync/internal.h"
+#include "sync/section.h"
 
 #define ITEMS 64u
 

@@ -116,9 +116,7 @@ int crew_barrier_reset(struct crew_barrier *barrier)
 int crew_barrier_leave(struct crew_barrier *barrier)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(barrier, sizeof *barrier);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(barrier, sizeof *barrier, &lane);
 	if (r < 0)
 		return r;
 	int hold = crew__hold_find(lane, CREW__HOLD_PARTY, barrier);

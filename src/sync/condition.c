@@ -11,9 +11,7 @@
 int crew_condition_wait(struct crew_condition *condition, struct crew_lock *lock, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(condition, sizeof *condition);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(condition, sizeof *condition, &lane);
 	if (r < 0)
 		return r;
 	if (!crew_lock_is_mine(lock) || lock->depth_)
@@ -28,9 +26,7 @@ int crew_condition_wait(struct crew_condition *condition, struct crew_lock *lock
 int crew_condition_notify(struct crew_condition *condition, uint32_t count)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(condition, sizeof *condition);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(condition, sizeof *condition, &lane);
 	if (r < 0)
 		return r;
 	if (count)

@@ -13,9 +13,7 @@
 int crew_counter_post(struct crew_counter *counter, uint32_t units)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(counter, sizeof *counter);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(counter, sizeof *counter, &lane);
 	if (r < 0)
 		return r;
 	__atomic_store_n(&lane->bell, crew__offset(&counter->value_), __ATOMIC_RELAXED);
@@ -36,9 +34,7 @@ int crew_counter_post(struct crew_counter *counter, uint32_t units)
 int crew_counter_wait(struct crew_counter *counter, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(counter, sizeof *counter);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(counter, sizeof *counter, &lane);
 	if (r < 0)
 		return r;
 	for (unsigned turn = 0;;) {

@@ -19,9 +19,7 @@ void crew_event_init(struct crew_event *event, unsigned flags)
 int crew_event_set(struct crew_event *event)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(event, sizeof *event);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(event, sizeof *event, &lane);
 	if (r < 0)
 		return r;
 	__atomic_store_n(&lane->bell, crew__offset(&event->word_), __ATOMIC_RELAXED);
@@ -43,9 +41,7 @@ int crew_event_clear(struct crew_event *event)
 int crew_event_wait(struct crew_event *event, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(event, sizeof *event);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(event, sizeof *event, &lane);
 	if (r < 0)
 		return r;
 	for (unsigned turn = 0;;) {

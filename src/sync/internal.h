@@ -12,10 +12,4 @@ void crew__semaphore_sweep(struct crew_semaphore *semaphore, struct crew__lane *
 void crew__barrier_sweep(struct crew_barrier *barrier, struct crew__lane *dead, int index, bool clean);
 void crew__rwlock_sweep(struct crew_rwlock *lock, struct crew__lane *dead, int index);
 
-/* Whether an object that takes part in sweeps lies where sweeps can find it. */
-static inline int crew__check_place(const void *object, size_t size)
-{
-	return !crew__family.self ? -ENOTCONN : crew__in_region(object, size) ? 0 : -EINVAL;
-}
-
 #endif

@@ -11,9 +11,7 @@ void crew_lock_init(struct crew_lock *lock, unsigned flags)
 int crew_lock_acquire(struct crew_lock *lock, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(lock, sizeof *lock);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(lock, sizeof *lock, &lane);
 	if (r < 0)
 		return r;
 	r = crew__word_acquire(lane, &lock->word_, CREW__HOLD_LOCK, deadline);

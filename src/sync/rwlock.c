@@ -33,9 +33,7 @@ static void stop_reading(struct crew_rwlock *lock, struct crew__lane *lane, int 
 int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(lock, sizeof *lock);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(lock, sizeof *lock, &lane);
 	if (r < 0)
 		return r;
 	int hold = crew__hold_find(lane, CREW__HOLD_READ, lock);
@@ -90,9 +88,7 @@ static void stop_writing(struct crew_rwlock *lock, struct crew__lane *lane, bool
 int crew_rwlock_write(struct crew_rwlock *lock, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(lock, sizeof *lock);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(lock, sizeof *lock, &lane);
 	if (r < 0)
 		return r;
 	if (crew__hold_find(lane, CREW__HOLD_READ, lock) >= 0)

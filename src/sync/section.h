@@ -21,7 +21,21 @@
 #ifndef CREW_SYNC_SECTION_H
 #define CREW_SYNC_SECTION_H
 
+#include <crew/error.h>
 #include "region/lane.h"
+
+/* Whether an object lies where sweeps can find it: 0; -EINVAL: not in shared memory; -ENOTCONN: no member. */
+static inline int crew__check_place(const void *object, size_t size)
+{
+	return !crew__family.self ? -ENOTCONN : crew__in_region(object, size) ? 0 : -EINVAL;
+}
+
+/* This thread's lane, to work on such an object: how every call begins. Also -EAGAIN: no lane left. */
+static inline int crew__lane_for(const void *object, size_t size, struct crew__lane **ret)
+{
+	int r = crew__check_place(object, size);
+	return r < 0 ? r : crew__lane_self(ret);
+}
 
 /* Enter: 0, -ETIMEDOUT, -ENOTCONN, -EAGAIN, -ENOLCK. Waits are bounded by other sections' length, so mostly CREW_FOREVER is right. */
 int crew__enter(struct crew__lane **ret, uint32_t *guard, crew_time deadline);

@@ -58,9 +58,7 @@ int crew_semaphore_acquire(struct crew_semaphore *semaphore, crew_time deadline)
 int crew_semaphore_release(struct crew_semaphore *semaphore)
 {
 	struct crew__lane *lane;
-	int r = crew__check_place(semaphore, sizeof *semaphore);
-	if (r == 0)
-		r = crew__lane_self(&lane);
+	int r = crew__lane_for(semaphore, sizeof *semaphore, &lane);
 	if (r < 0)
 		return r;
 	int hold = crew__hold_find(lane, CREW__HOLD_PERMIT, semaphore);
