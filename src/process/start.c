@@ -92,6 +92,7 @@ static void set_name(struct crew__slot *slot, const struct crew_process_options 
 static int start_in_slot(struct crew__start *start, int *fds, const char *body, struct crew_process *process,
 		const struct crew_process_options *o)
 {
+	__atomic_store_n(&crew__slot_get(crew__family.self)->has_started, 1, __ATOMIC_SEQ_CST); /* before there is anything to look for */
 	uint32_t id = crew__slot_claim(crew__family.self);
 	if (!id)
 		return -EAGAIN;
@@ -99,7 +100,6 @@ static int start_in_slot(struct crew__start *start, int *fds, const char *body, 
 	set_name(slot, o, id);
 	slot->detached = start->detached;
 	slot->forked = start->forked;
-	__atomic_store_n(&crew__slot_get(crew__family.self)->has_started, 1, __ATOMIC_RELEASE);
 	start->slot = id;
 	start->parent = crew__family.self;
 	*process = (struct crew_process){ .family = crew__families, .id = id, .owner = crew__family.self, .pidfd = -1,
