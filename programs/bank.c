@@ -204,9 +204,7 @@ static void run(struct report *report, struct bank *bank, const struct own *own,
 
 	crew_ticket owner = bank->strategy->has_owner ? submit(report, pool, owner_task, 0) : 0;
 	crew_ticket auditor = submit(report, pool, auditor_task, 0);
-	crew_ticket *clerk = calloc(bank->clerks, sizeof *clerk);
-	if (!clerk)
-		cli_lack("out of memory");
+	crew_ticket *clerk = cli_need(calloc(bank->clerks, sizeof *clerk));
 	for (uint32_t c = 0; c < bank->clerks; c++)
 		clerk[c] = submit(report, pool, clerk_task, c);
 	int r = crew_event_set(&bank->open);
@@ -214,7 +212,8 @@ static void run(struct report *report, struct bank *bank, const struct own *own,
 
 	double begin = stats_clock();
 	crew_time end = bank->limit ? CREW_FOREVER : crew_after((crew_time)(own->seconds * 1e9));
-	crew_time pause = mortal ? (crew_time)(2e9 / cli->chaos) : CREW_FOREVER, next = crew_after(pause);
+	crew_time pause = mortal && cli->chaos > 1e-6 ? (crew_time)(2e9 / cli->chaos) : CREW_FOREVER;
+	crew_time next = crew_after(pause); /* half of the kills, at the worst moment; the pool does the other half */
 	for (uint32_t c = 0; c < bank->clerks;) {
 		if (collect(report, pool, clerk[c], next < end ? next : end)) {
 			c++;
@@ -259,9 +258,7 @@ static int64_t missing_cents(const struct bank *bank)
 /* How many accounts differ from what the same orders, one after the other, make of them. */
 static uint64_t wrong_accounts(const struct bank *bank)
 {
-	int64_t *cents = calloc(bank->accounts, sizeof *cents);
-	if (!cents)
-		cli_lack("out of memory");
+	int64_t *cents = cli_need(calloc(bank->accounts, sizeof *cents));
 	for (uint32_t c = 0; c < bank->clerks; c++)
 		for (uint64_t i = 0; i < bank->clerk[c].done; i++) {
 			const struct order *order = &bank->order[(c + i * bank->clerks) % ORDERS];
