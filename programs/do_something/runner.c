@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <crew/error.h>
@@ -36,7 +37,6 @@ struct runner {
 	bool over;                /* no more lines are wanted, or there are none */
 	const char *refused;      /* why line number `line` is not good, */
 	int unreadable;           /*   or the error of reading on */
-	int narrow;               /* why some lanes could not take part, or 0 */
 
 	pthread_mutex_t output;
 	FILE *joblog;
@@ -271,11 +271,8 @@ static void work(struct lane *lane, void *context)
 	struct runner *runner = context;
 	const struct runner_options *options = runner->options;
 	struct job job = { .line = need(malloc(LINE_MAX_BYTES + 1)) };
-	if (!lane_capture(lane)) {
-		__atomic_store_n(&runner->narrow, errno, __ATOMIC_RELAXED);
-		free(job.line);
-		return;
-	}
+	if (!lane_capture(lane))
+		cli_lack("cannot take what jobs print: %s", strerror(errno));
 	while (next_line(runner, &job)) {
 		job.argv = command_of(options->command, job.line);
 		struct job_result result;
@@ -316,6 +313,26 @@ void runner_check(const struct runner_options *options)
 	}
 }
 
+/*
+ * As many lanes as there are descriptors for: a job that is being started takes six. What the kernel allows
+ * this process is used up; jobs get the limit as it was, with the zygote.
+ */
+static unsigned lanes_for(const struct cli *cli)
+{
+	enum { EACH = 6, OTHERS = 96 }; /* crew keeps its own at 64 and above, to leave the low ones to programs */
+	struct rlimit limit;
+	unsigned lanes = cli->serial ? 1 : cli->workers;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return lanes;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	rlim_t most = limit.rlim_cur < OTHERS + EACH ? 1 : (limit.rlim_cur - OTHERS) / EACH;
+	if (lanes <= most)
+		return lanes;
+	cli_note("%u jobs at a time instead of %u: more open files are not allowed; raise 'ulimit -n'", (unsigned)most, lanes);
+	return (unsigned)most;
+}
+
 void runner_run(const struct runner_options *options, const struct cli *cli, struct report *report)
 {
 	struct runner runner = { .options = options, .cli = cli, .report = report, .host = ":",
@@ -324,14 +341,10 @@ void runner_run(const struct runner_options *options, const struct cli *cli, str
 		cli_die_input(options->joblog, 0, "cannot write: %s", strerror(errno));
 
 	double begin = stats_clock();
-	crowd_run(&(struct crowd_options){ .lanes = cli->serial ? 1 : cli->workers,
+	crowd_run(&(struct crowd_options){ .lanes = lanes_for(cli),
 		.chaos = cli->chaos, .seed = cli->seed }, work, &runner);
 	report_seconds(report, stats_clock() - begin);
 
-	if (runner.narrow && !runner.over)
-		cli_lack("cannot take what jobs print: %s", strerror(runner.narrow));
-	if (runner.narrow)
-		cli_note("fewer jobs at a time than asked for: %s", strerror(runner.narrow));
 	report_check(report, runner.finished == runner.jobs, "%" PRIu64 " jobs were started, %" PRIu64 " told their end",
 		runner.jobs, runner.finished);
 	if (runner.joblog)
