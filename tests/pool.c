@@ -644,6 +644,16 @@ TEST(chaos_is_not_charged)
 	end();
 }
 
+TEST(a_rate_near_zero_kills_nobody)
+{
+	begin();
+	struct crew_pool *pool = open_with((struct crew_pool_options){ .workers = 2, .chaos = 1e-300 });
+	must(crew_pool_map(pool, sleep_a_little, NULL, 0, NULL, 0, 20, &(struct crew_map_options){ .chunk = 1 }));
+	ck_assert_uint_eq(stats_of(pool).deaths, 0);
+	must(crew_pool_close(pool, CREW_FOREVER));
+	end();
+}
+
 static int allocate_and_free(const void *argument, void *result, void *context UNUSED)
 {
 	void *blocks[20];

@@ -232,7 +232,8 @@ static void kill_at_random(struct crew__supervisor *s, crew_time now)
 	if (s->next_chaos && watch->process && kill_one(watch))
 		watch->chaos = true;
 	double even = (double)(next_random(s) >> 11) / (double)(UINT64_C(1) << 52); /* 0 ... 2, 1 on average */
-	s->next_chaos = now + 1 + (crew_time)(even * 1e9 / s->chaos);
+	double pause = even * 1e9 / s->chaos;
+	s->next_chaos = pause < 1e18 ? now + 1 + (crew_time)pause : CREW_FOREVER; /* a rate near 0 has no next kill */
 }
 
 static crew_time earlier(crew_time a, crew_time b)
