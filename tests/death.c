@@ -106,6 +106,7 @@ static void check_news(void *shared, bool completed)
 	crew__lane_reap_all();
 	ck_assert_uint_eq(s->guard & CREW__OWNER, 0);
 	ck_assert(s->news || !completed);
+	ck_assert(!s->news || s->bell != bell_before); /* or who is about to sleep on it would */
 }
 
 TEST(once_a_guard_is_free_its_bell_has_changed, .timeout = 300)

@@ -76,10 +76,7 @@ CREW_API CREW_CHECKED int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_
 CREW_API CREW_CHECKED int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end,
 		const struct crew_process *process);
 
-/*
- * Close an end that the calling process has, or that nobody has; what was on its way there is dropped. Twice is
- * fine. Errors: -EPERM  -EINVAL  -ENOTCONN  -EAGAIN
- */
+/* Close an end that the calling process has, or that nobody has. Twice is fine. Errors: -EPERM  -EINVAL  -ENOTCONN  -EAGAIN */
 CREW_API CREW_CHECKED int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end);
 
 /* Free what is still inside and make it a fresh pipe. Nobody else may be using it. */

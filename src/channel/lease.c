@@ -41,64 +41,58 @@ static uint64_t *find(struct crew__lane *lane, const struct crew_queue *queue, c
 int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	unsigned leases = 0;
 	for (uint64_t m = lane->leases; m; m = at(m)->next)
 		leases++;
 	r = leases < LEASES ? crew__queue_enter_filled(queue, lane, deadline) : -ENOLCK;
-	if (r == 0) {
-		struct crew__message *message = crew__list_shift(lane, &queue->first_, &queue->last_);
-		crew__set64(lane, &message->next, lane->leases);
-		crew__set64(lane, &message->queue, crew__offset(queue));
-		crew__set64(lane, &lane->leases, crew__offset(message));
-		crew__set32(lane, &queue->count_, queue->count_ - 1);
-		crew__set32(lane, &queue->leased_, queue->leased_ + 1);
-		crew__leave_and_ring(lane, &queue->guard_, &queue->drained_, 1);
-		*ret = (struct crew_message){ crew__payload(message), message->size, message->attempt };
-	}
-	crew__channel_end(lane);
-	return r;
+	if (r != 0)
+		return r;
+	struct crew__message *message = crew__list_shift(lane, &queue->first_, &queue->last_);
+	crew__set64(lane, &message->next, lane->leases);
+	crew__set64(lane, &message->queue, crew__offset(queue));
+	crew__set64(lane, &lane->leases, crew__offset(message));
+	crew__set32(lane, &queue->count_, queue->count_ - 1);
+	crew__set32(lane, &queue->leased_, queue->leased_ + 1);
+	crew__leave_and_ring(lane, &queue->guard_, &queue->drained_, 1);
+	*ret = (struct crew_message){ crew__payload(message), message->size, message->attempt };
+	return 0;
 }
 
-/* Inside a section: a message goes back to the head of its queue. */
+/* The rest of a section: a message out of leases goes back to the head of its queue. */
 static void put_back(struct crew__lane *lane, struct crew_queue *queue, struct crew__message *message)
 {
+	struct crew__rings rings = { 0 };
 	crew__list_push(lane, &queue->first_, &queue->last_, message);
 	crew__set32(lane, &queue->count_, queue->count_ + 1);
 	crew__set32(lane, &queue->leased_, queue->leased_ - 1);
-}
-
-/* After it: tell one who gets; and if the queue is closed those who join, who may have to drop it. */
-static void ring_back(struct crew__lane *lane, struct crew_queue *queue)
-{
-	crew__ring(lane, &queue->filled_, 1);
-	if (__atomic_load_n(&queue->closed_, __ATOMIC_RELAXED)) /* only grows */
-		crew__queue_ring_idle(queue, lane);
+	crew__rings_add(&rings, &queue->filled_, queue->closed_ ? UINT32_MAX : 1);
+	if (queue->closed_) /* at once: those who join have to drop it */
+		crew__rings_add(&rings, &queue->idle_, UINT32_MAX);
+	crew__queue_leave(queue, lane, &rings);
 }
 
 int crew_queue_done(struct crew_queue *queue, struct crew_message *message)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	uint64_t *link = find(lane, queue, message->data);
 	r = link ? crew__enter(&lane, &queue->guard_, CREW_FOREVER) : -EPERM;
-	if (r == 0) {
-		crew__set64(lane, &lane->mine[CREW__HAND], *link);
-		crew__set64(lane, link, at(*link)->next);
-		crew__set32(lane, &queue->leased_, queue->leased_ - 1);
-		bool idle = crew__queue_is_idle(queue);
-		crew__leave(lane, &queue->guard_);
-		if (idle)
-			crew__queue_ring_idle(queue, lane);
-		crew__free_mine(lane, CREW__HAND);
-		*message = (struct crew_message){ 0 };
-	}
-	crew__channel_end(lane);
-	return r;
+	if (r < 0)
+		return r;
+	struct crew__rings rings = { 0 };
+	crew__set64(lane, &lane->mine[CREW__HAND], *link);
+	crew__set64(lane, link, at(*link)->next);
+	crew__set32(lane, &queue->leased_, queue->leased_ - 1);
+	crew__queue_add_idle(queue, &rings);
+	crew__queue_leave(queue, lane, &rings);
+	crew__free_mine(lane, CREW__HAND);
+	*message = (struct crew_message){ 0 };
+	return 0;
 }
 
 /* The lease behind *link goes back. */
@@ -110,22 +104,19 @@ static int give_back(struct crew_queue *queue, struct crew__lane *lane, uint64_t
 	struct crew__message *message = at(*link);
 	crew__set64(lane, link, message->next);
 	put_back(lane, queue, message);
-	crew__leave(lane, &queue->guard_);
-	ring_back(lane, queue);
 	return 0;
 }
 
 int crew_queue_return(struct crew_queue *queue, struct crew_message *message)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	uint64_t *link = find(lane, queue, message->data);
 	r = link ? give_back(queue, lane, link) : -EPERM;
 	if (r == 0)
 		*message = (struct crew_message){ 0 };
-	crew__channel_end(lane);
 	return r;
 }
 
@@ -138,8 +129,10 @@ void crew__lease_return_all(struct crew_queue *queue, struct crew__lane *lane)
 			return;
 }
 
-void crew__leases_sweep(struct crew__lane *dead)
+void crew__leases_sweep(struct crew__lane *dead, uint32_t id, bool clean)
 {
+	(void)id;
+	(void)clean; /* they go back also when their taker has ended in good order */
 	while (dead->leases) {
 		struct crew__message *message = at(dead->leases);
 		struct crew_queue *queue = crew__at(message->queue);
@@ -149,9 +142,5 @@ void crew__leases_sweep(struct crew__lane *dead)
 		crew__set64(lane, &dead->leases, message->next);
 		crew__set32(lane, &message->attempt, message->attempt + 1);
 		put_back(lane, queue, message);
-		/* The wake-up is owed from here on; lane->channel is for what the sweeper itself is working on. */
-		__atomic_store_n(&lane->bell, crew__offset(&queue->filled_), __ATOMIC_RELAXED);
-		crew__leave(lane, &queue->guard_);
-		ring_back(lane, queue);
 	}
 }

@@ -43,16 +43,7 @@ void crew__list_push(struct crew__lane *lane, uint64_t *first, uint64_t *last, s
 /* Inside a section. Take the first out of the list; it must be put into another place in the same section. */
 struct crew__message *crew__list_shift(struct crew__lane *lane, uint64_t *first, uint64_t *last);
 
-/*
- * While a lane works on a queue or pipe it says so in lane->channel, from before it may sleep until all wake-ups that it
- * owes are done. If it dies in between the sweep wakes all who sleep there: neither a wake-up that it
- * owed nor one that it had been given and not used is lost. The mark is a hint: too many is harmless.
- */
-enum crew__channel_kind { CREW__CHANNEL_QUEUE, CREW__CHANNEL_PIPE };
-void crew__channel_begin(struct crew__lane *lane, const void *object, enum crew__channel_kind kind);
-void crew__channel_end(struct crew__lane *lane);
-
-/* The part of a sweep that puts the leases of the dead back (lease.c). */
-void crew__leases_sweep(struct crew__lane *dead);
+/* This layer's part of a sweep: the leases of the dead go back (lease.c). */
+crew__sweep_fn crew__leases_sweep;
 
 #endif

@@ -14,7 +14,7 @@
  *          impossible: to see it dead and to miss its last message.
  * Death    of a sender inside send: whole or not at all, as the section ends or not; its message is in its hand till then.
  *          of a receiver after its section: the message is in its hand: gone with it.
- *          between a section and its ring: lane->channel; the sweep wakes all.
+ *          between the commit of a section and its wake-ups: the sweep rings (sync/sweep.c).
  *          of the other process while we sleep: we sleep on the state word of its slot too, which changes when it is reaped.
  *          A child of CREW_FORK is reaped only when its starter gets to it, so there slices are short, and at the
  *          end of each the pidfd tells.
@@ -33,20 +33,13 @@
 
 static int begin(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane **ret)
 {
-	int r = crew__check_place(pipe, sizeof *pipe);
-	if (r == 0 && end != CREW_END_A && end != CREW_END_B)
-		r = -EINVAL;
-	if (r == 0)
-		r = crew__lane_self(ret);
-	if (r == 0)
-		crew__channel_begin(*ret, pipe, CREW__CHANNEL_PIPE);
-	return r;
+	return end != CREW_END_A && end != CREW_END_B ? -EINVAL : crew__lane_for(pipe, sizeof *pipe, ret);
 }
 
-static void ring_both(struct crew_pipe *pipe, struct crew__lane *lane)
+/* The end of a section in which an owner has come or gone: all who sleep look again. */
+static void leave_and_ring_both(struct crew_pipe *pipe, struct crew__lane *lane)
 {
-	crew__ring(lane, &pipe->way_[0].bell, UINT32_MAX);
-	crew__ring(lane, &pipe->way_[1].bell, UINT32_MAX);
+	crew__leave_and_ring_all(lane, &pipe->guard_, (uint32_t *[]){ &pipe->way_[0].bell, &pipe->way_[1].bell }, 2);
 }
 
 /* Whether the process at that end has closed it or is no more. Inside a section. */
@@ -70,12 +63,12 @@ static int enter(struct crew_pipe *pipe, enum crew_pipe_end end, uint32_t dead, 
 		if (pipe->owner_[end] == crew__family.self && !pipe->closed_[end])
 			return 0;
 		r = pipe->closed_[end] ? -EPIPE : pipe->owner_[end] ? -EPERM : 0;
-		if (r == 0)
-			crew__set32(lane, &pipe->owner_[end], crew__family.self);
-		crew__leave(lane, &pipe->guard_);
-		if (r < 0)
+		if (r < 0) {
+			crew__leave(lane, &pipe->guard_);
 			return r;
-		ring_both(pipe, lane); /* whoever sleeps at the other end has somebody to watch now */
+		}
+		crew__set32(lane, &pipe->owner_[end], crew__family.self);
+		leave_and_ring_both(pipe, lane); /* whoever sleeps at the other end has somebody to watch now */
 	}
 }
 
@@ -177,7 +170,6 @@ int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_end end, const void *d
 	if (r == 0)
 		r = send_mine(pipe, end, lane, deadline);
 	crew__free_mine(lane, CREW__HAND);
-	crew__channel_end(lane);
 	return r;
 }
 
@@ -209,24 +201,20 @@ int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pipe_end end, void *data
 	if (r < 0)
 		return r;
 	r = enter_filled(pipe, end, lane, deadline);
-	if (r == 0) {
-		struct crew_way_ *way = &pipe->way_[end];
-		struct crew__message *message = crew__at(way->first);
-		bool fits = message->size <= size;
-		if (ret_size)
-			*ret_size = message->size;
-		if (fits)
-			shift(lane, way);
+	if (r != 0)
+		return r;
+	struct crew_way_ *way = &pipe->way_[end];
+	struct crew__message *message = crew__at(way->first);
+	if (ret_size)
+		*ret_size = message->size;
+	if (message->size > size) {
 		crew__leave(lane, &pipe->guard_);
-		if (fits) {
-			crew__ring(lane, &way->bell, UINT32_MAX);
-			crew__message_consume(lane, data);
-		} else {
-			r = -EMSGSIZE;
-		}
+		return -EMSGSIZE;
 	}
-	crew__channel_end(lane);
-	return r;
+	shift(lane, way);
+	crew__leave_and_ring(lane, &pipe->guard_, &way->bell, UINT32_MAX);
+	crew__message_consume(lane, data);
+	return 0;
 }
 
 int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time deadline)
@@ -238,7 +226,6 @@ int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time dea
 	r = enter_filled(pipe, end, lane, deadline);
 	if (r == 0)
 		crew__leave(lane, &pipe->guard_);
-	crew__channel_end(lane);
 	return r == CREW_END_OF_DATA ? 0 : r;
 }
 
@@ -274,18 +261,16 @@ int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end, const struct 
 		return r;
 	uint32_t id = crew__process_id(process);
 	r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
-	if (r == 0) {
-		uint32_t owner = pipe->owner_[end];
-		if (pipe->closed_[end])
-			r = -EPIPE;
-		else if (owner && owner != crew__family.self && owner != id)
-			r = -EPERM;
-		else
-			crew__set32(lane, &pipe->owner_[end], id);
-		crew__leave(lane, &pipe->guard_);
-		ring_both(pipe, lane);
-	}
-	crew__channel_end(lane);
+	if (r < 0)
+		return r;
+	uint32_t owner = pipe->owner_[end];
+	if (pipe->closed_[end])
+		r = -EPIPE;
+	else if (owner && owner != crew__family.self && owner != id)
+		r = -EPERM;
+	else
+		crew__set32(lane, &pipe->owner_[end], id);
+	leave_and_ring_both(pipe, lane);
 	return r;
 }
 
@@ -296,18 +281,13 @@ int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end)
 	if (r < 0)
 		return r;
 	r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
-	if (r == 0) {
-		if (pipe->owner_[end] && pipe->owner_[end] != crew__family.self)
-			r = -EPERM;
-		else if (!pipe->closed_[end])
-			crew__set32(lane, &pipe->closed_[end], 1);
-		crew__leave(lane, &pipe->guard_);
-		if (r == 0) {
-			ring_both(pipe, lane);
-			drop(pipe, end, lane); /* nobody will receive that any more */
-		}
-	}
-	crew__channel_end(lane);
+	if (r < 0)
+		return r;
+	if (pipe->owner_[end] && pipe->owner_[end] != crew__family.self)
+		r = -EPERM;
+	else
+		crew__set32(lane, &pipe->closed_[end], 1);
+	leave_and_ring_both(pipe, lane);
 	return r;
 }
 
@@ -318,7 +298,6 @@ void crew_pipe_fini(struct crew_pipe *pipe)
 		return;
 	drop(pipe, CREW_END_A, lane);
 	drop(pipe, CREW_END_B, lane);
-	crew__channel_end(lane);
 	uint32_t limit = pipe->limit_kib_;
 	memset(pipe, 0, sizeof *pipe);
 	pipe->limit_kib_ = limit;

@@ -12,11 +12,10 @@
  *          1  count_ is the length of the list; first_ = 0 if and only if last_ = 0.
  *          2  leased_ is the number of messages in all leases with message.queue = this.
  *          3  whoever sleeps on a bell has looked at the queue after looking at the bell.
- * Order    A ring follows the section with the news. lane->channel is set before that section and until after the ring,
- *          so a death in between makes the sweep wake all.
+ * Order    Bells change before the guard of the section with the news is free, so whoever hears the news may free the queue.
  * Death    in put before its section ends: the message is in the hand: freed.
  *          in get after its section: the message is in the hand: freed, gone with the getter.
- *          woken, but dead before it took anything: lane->channel; the sweep wakes the others.
+ *          between commit and wake-up, or woken and dead before it took anything: the sweep rings (sync/sweep.c).
  *          in close AT_ONCE half-way: the next get, join or fini goes on with the freeing.
  */
 #include "base/sys.h"
@@ -33,24 +32,30 @@ static uint32_t capacity(const struct crew_queue *queue)
 	return queue->capacity_ ? queue->capacity_ : DEFAULT_CAPACITY;
 }
 
-int crew__queue_begin(struct crew_queue *queue, struct crew__lane **ret)
+void crew__rings_add(struct crew__rings *rings, uint32_t *bell, uint32_t count)
 {
-	int r = crew__lane_for(queue, sizeof *queue, ret);
-	if (r == 0)
-		crew__channel_begin(*ret, queue, CREW__CHANNEL_QUEUE);
-	return r;
+	rings->bell[rings->n] = bell;
+	rings->count[rings->n++] = count;
 }
 
-bool crew__queue_is_idle(const struct crew_queue *queue)
+void crew__queue_leave(struct crew_queue *queue, struct crew__lane *lane, const struct crew__rings *rings)
+{
+	crew__leave_and_ring_each(lane, &queue->guard_, rings->bell, rings->count, rings->n);
+}
+
+static bool is_idle(const struct crew_queue *queue)
 {
 	return queue->count_ == 0 && queue->leased_ == 0;
 }
 
-void crew__queue_ring_idle(struct crew_queue *queue, struct crew__lane *lane)
+/* The last of all: those who join have waited for it, and if the queue is closed those who get. */
+void crew__queue_add_idle(struct crew_queue *queue, struct crew__rings *rings)
 {
-	crew__ring(lane, &queue->idle_, UINT32_MAX);
-	if (__atomic_load_n(&queue->closed_, __ATOMIC_RELAXED)) /* only grows, and close rings too */
-		crew__ring(lane, &queue->filled_, UINT32_MAX);
+	if (!is_idle(queue))
+		return;
+	crew__rings_add(rings, &queue->idle_, UINT32_MAX);
+	if (queue->closed_)
+		crew__rings_add(rings, &queue->filled_, UINT32_MAX);
 }
 
 void crew_queue_init(struct crew_queue *queue, uint32_t messages)
@@ -68,15 +73,15 @@ static void shift(struct crew__lane *lane, struct crew_queue *queue)
 void crew__queue_drop(struct crew_queue *queue, struct crew__lane *lane)
 {
 	while (crew__enter(&lane, &queue->guard_, CREW_FOREVER) == 0) {
+		struct crew__rings rings = { 0 };
 		bool any = queue->first_;
-		if (any)
+		if (any) {
 			shift(lane, queue);
-		bool idle = any && crew__queue_is_idle(queue);
-		crew__leave(lane, &queue->guard_);
+			crew__queue_add_idle(queue, &rings);
+		}
+		crew__queue_leave(queue, lane, &rings);
 		if (!any)
 			break;
-		if (idle)
-			crew__queue_ring_idle(queue, lane);
 		crew__free_mine(lane, CREW__HAND);
 	}
 }
@@ -113,14 +118,13 @@ static int append(struct crew_queue *queue, struct crew__lane *lane, crew_time d
 int crew_queue_put(struct crew_queue *queue, const void *data, size_t size, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	r = crew__message_make(lane, data, size);
 	if (r == 0)
 		r = append(queue, lane, deadline);
 	crew__free_mine(lane, CREW__HAND);
-	crew__channel_end(lane);
 	return r;
 }
 
@@ -163,31 +167,26 @@ int crew__queue_enter_filled(struct crew_queue *queue, struct crew__lane *lane, 
 int crew_queue_get(struct crew_queue *queue, void *data, size_t size, size_t *ret_size, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	r = crew__queue_enter_filled(queue, lane, deadline);
-	if (r == 0) {
-		struct crew__message *message = crew__at(queue->first_);
-		bool fits = message->size <= size;
-		if (ret_size)
-			*ret_size = message->size;
-		if (fits)
-			shift(lane, queue);
-		bool idle = crew__queue_is_idle(queue);
-		crew__leave(lane, &queue->guard_);
-		if (fits) {
-			crew__ring(lane, &queue->drained_, 1);
-			if (idle)
-				crew__queue_ring_idle(queue, lane);
-			crew__message_consume(lane, data);
-		} else {
-			crew__ring(lane, &queue->filled_, 1); /* somebody else may have the room, and we the wake-up */
-			r = -EMSGSIZE;
-		}
+	if (r != 0)
+		return r;
+	struct crew__message *message = crew__at(queue->first_);
+	if (ret_size)
+		*ret_size = message->size;
+	if (message->size > size) { /* somebody else may have the room, and we the wake-up */
+		crew__leave_and_ring(lane, &queue->guard_, &queue->filled_, 1);
+		return -EMSGSIZE;
 	}
-	crew__channel_end(lane);
-	return r;
+	struct crew__rings rings = { 0 };
+	shift(lane, queue);
+	crew__rings_add(&rings, &queue->drained_, 1);
+	crew__queue_add_idle(queue, &rings);
+	crew__queue_leave(queue, lane, &rings);
+	crew__message_consume(lane, data);
+	return 0;
 }
 
 int crew__queue_look(struct crew_queue *queue, struct crew__watch ret[2], unsigned *count)
@@ -209,7 +208,7 @@ int crew__queue_look(struct crew_queue *queue, struct crew__watch ret[2], unsign
 int crew_queue_join(struct crew_queue *queue, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	while (r == 0) {
@@ -217,7 +216,7 @@ int crew_queue_join(struct crew_queue *queue, crew_time deadline)
 		r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
 		if (r < 0)
 			break;
-		bool idle = crew__queue_is_idle(queue), drop = queue->closed_ == AT_ONCE && queue->first_;
+		bool idle = is_idle(queue), drop = queue->closed_ == AT_ONCE && queue->first_;
 		crew__leave(lane, &queue->guard_);
 		if (idle)
 			break;
@@ -226,29 +225,25 @@ int crew_queue_join(struct crew_queue *queue, crew_time deadline)
 		else
 			r = crew__bell_wait(lane, &queue->idle_, seen, deadline);
 	}
-	crew__channel_end(lane);
 	return r;
 }
 
 int crew_queue_close(struct crew_queue *queue, bool drain)
 {
 	struct crew__lane *lane;
-	int r = crew__queue_begin(queue, &lane);
+	int r = crew__lane_for(queue, sizeof *queue, &lane);
 	if (r < 0)
 		return r;
 	r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
-	if (r == 0) {
-		uint32_t wanted = drain ? DRAIN : AT_ONCE;
-		if (queue->closed_ < wanted)
-			crew__set32(lane, &queue->closed_, wanted);
-		crew__leave(lane, &queue->guard_);
-		crew__ring(lane, &queue->filled_, UINT32_MAX);
-		crew__ring(lane, &queue->drained_, UINT32_MAX);
-		if (!drain)
-			crew__queue_drop(queue, lane);
-	}
-	crew__channel_end(lane);
-	return r;
+	if (r < 0)
+		return r;
+	uint32_t wanted = drain ? DRAIN : AT_ONCE;
+	if (queue->closed_ < wanted)
+		crew__set32(lane, &queue->closed_, wanted);
+	crew__leave_and_ring_all(lane, &queue->guard_, (uint32_t *[]){ &queue->filled_, &queue->drained_ }, 2);
+	if (!drain)
+		crew__queue_drop(queue, lane);
+	return 0;
 }
 
 uint32_t crew_queue_length(const struct crew_queue *queue)
@@ -266,7 +261,7 @@ uint32_t crew_queue_length(const struct crew_queue *queue)
 void crew_queue_fini(struct crew_queue *queue)
 {
 	struct crew__lane *lane;
-	if (crew__queue_begin(queue, &lane) < 0)
+	if (crew__lane_for(queue, sizeof *queue, &lane) < 0)
 		return;
 	crew__lease_return_all(queue, lane);
 	if (__atomic_load_n(&queue->leased_, __ATOMIC_ACQUIRE))
@@ -274,6 +269,5 @@ void crew_queue_fini(struct crew_queue *queue)
 	crew__queue_drop(queue, lane);
 	if (queue->leased_)
 		crew__panic("crew_queue_fini(%p): %u messages are still leased", (void *)queue, queue->leased_);
-	crew__channel_end(lane);
 	crew_queue_init(queue, queue->capacity_);
 }

@@ -5,20 +5,23 @@
 #include <crew/queue.h>
 #include "channel/message.h"
 
-/* Check the place, find the lane, mark it (crew__channel_begin). */
-int crew__queue_begin(struct crew_queue *queue, struct crew__lane **ret);
-
 /*
  * Wait for a message and enter the section: 0, the queue's first message can be had, inside the section.
  * Otherwise outside: CREW_END_OF_DATA, -ETIMEDOUT, ...
  */
 int crew__queue_enter_filled(struct crew_queue *queue, struct crew__lane *lane, crew_time deadline);
 
-/* Whether nothing is inside and nothing leased. Inside a section. */
-bool crew__queue_is_idle(const struct crew_queue *queue);
+/* The bells that a section rings as it ends: all at once, before its guard is free (crew__leave_and_ring_each). */
+struct crew__rings {
+	unsigned n;
+	uint32_t *bell[3];
+	uint32_t count[3];
+};
+void crew__rings_add(struct crew__rings *rings, uint32_t *bell, uint32_t count);
 
-/* After a section that made the queue idle: tell those who join, and if it is closed those who get. */
-void crew__queue_ring_idle(struct crew_queue *queue, struct crew__lane *lane);
+/* At the end of a section in which something has left the queue for good. */
+void crew__queue_add_idle(struct crew_queue *queue, struct crew__rings *rings);
+void crew__queue_leave(struct crew_queue *queue, struct crew__lane *lane, const struct crew__rings *rings);
 
 /* Free all messages that wait, one section each. */
 void crew__queue_drop(struct crew_queue *queue, struct crew__lane *lane);

@@ -7,7 +7,7 @@
  *          impossible: (B) misses the news, and (C) sleeps on.
  * Death    of a sleeper: its process may have been given a wake-up meant for one (BELL_ONE, COUNTER) and died before passing it on.
  *          Others then sleep until their slice ends (CREW_NOTICE); crew_wait_any alone has this window, because a
- *          lane names one object (lane->channel), not many.
+ *          lane names one word (lane->waited_on), not many.
  */
 #include <crew/counter.h>
 #include <crew/lock.h>
@@ -89,6 +89,7 @@ int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches,
 	}
 	crew_time slice_end = crew_after(slice), until = slice_end < deadline ? slice_end : deadline;
 	__atomic_store_n(&lane->asleep_on, crew__offset(words[0]), __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->waited_on, crew__offset(words[0]), __ATOMIC_RELAXED);
 	int r = crew__futex_wait_any(words, expected, count, until);
 	if (r == -ENOSYS)
 		r = sleep_by_turns(watches, expected[0], count, until);

@@ -32,6 +32,7 @@ enum crew__hold {
 #define CREW__HOLDS 72  /* the last of them for guards alone: sections work also for who holds all it may */
 #define CREW__GUARDS 8
 #define CREW__UNDO 48
+#define CREW__BELLS 6   /* that one section rings */
 
 struct crew__undo { uint64_t where; /* offset, top byte: size 4 or 8 */ uint64_t old; };
 
@@ -43,10 +44,11 @@ struct crew__lane {
 	uint32_t tid;
 	uint64_t bell;        /* offset of a futex word that this thread has changed or is about to: owed a wake-up if it dies */
 	uint64_t asleep_on;   /* offset of the futex word it sleeps on */
+	uint64_t waited_on;   /* ... or slept on last, if no lock: a wake-up it was given there, and died before using, goes to the others */
+	uint64_t owed[CREW__BELLS]; /* bells that the section it is in or has just left changes and rings */
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
 	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
 	uint64_t leases;      /* first message leased by this lane (channel) */
-	uint64_t channel;     /* queue or pipe that this lane works on (channel): its sleepers are woken if it dies */
 	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
 	uint32_t sweeper;     /* lane that repairs this one in sections of its own, or died doing it; 0: none */
 	uint32_t spare;

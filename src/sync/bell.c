@@ -7,8 +7,8 @@
  *          impossible: a sleeper that saw the old bell, missed the news, and is not woken: either its arming
  *          CAS or its futex wait sees another value.
  * Death    lane->bell names the word from before (A) until after the wake-up: the sweep wakes all.
- *          lane->asleep_on names what a sleeper sleeps on: its sweep wakes the others, so a wake-up that the dead had
- *          been given is not lost.
+ *          lane->waited_on names what a sleeper slept on last: its sweep wakes the others, so a wake-up that the dead had
+ *          been given, and did not come to use, is not lost. It is never cleared: a wake-up too many is harmless.
  * Slices   Every sleep ends after a slice to look for the dead, so without any supervisor no death stops anybody for
  *          longer than CREW_NOTICE. Holders of locks are looked at sooner. All lanes are looked at by one sleeper at a
  *          time, and not again for a while: else thousands of sleepers would do nothing but look at each other.
@@ -41,6 +41,8 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 	}
 	crew_time slice = crew_now() + (owner ? OWNER_SLICE : SLICE);
 	__atomic_store_n(&lane->asleep_on, crew__offset(word), __ATOMIC_RELAXED);
+	if (!owner)
+		__atomic_store_n(&lane->waited_on, crew__offset(word), __ATOMIC_RELAXED);
 	int r = crew__futex_wait(word, expected, slice < deadline ? slice : deadline);
 	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
 	if (r == 0)

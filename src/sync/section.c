@@ -7,7 +7,8 @@
  * Invariant  While the guard names a lane with undo_count > 0, playing its log backwards gives the state
  *          before the section.
  * Death    before commit: the sweep plays the log, then frees the guard: nothing has happened.
- *          after commit: the sweep frees the guard: all of it has happened.
+ *          after commit: the sweep changes the bells in lane->owed, frees the guard, and wakes all: all of it has happened.
+ *          after the release: the bells have changed and may be freed memory by now: the sweep only wakes.
  *          Stores of one processor reach the sweeper in order, because the kernel stands between death and sweep;
  *          only the compiler must be kept from reordering (signal fences).
  */
@@ -74,28 +75,30 @@ void crew__abandon(struct crew__lane *lane, uint32_t *guard)
 	crew__leave(lane, guard);
 }
 
-static void leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, unsigned n, uint32_t count)
+void crew__leave_and_ring_each(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, const uint32_t *counts,
+		unsigned n)
 {
 	uint32_t sleepers[CREW__BELLS];
-	if (n)
-		__atomic_store_n(&lane->bell, crew__offset(bells[0]), __ATOMIC_RELAXED); /* owed from the commit on */
+	for (unsigned i = 0; i < n; i++)
+		__atomic_store_n(&lane->owed[i], crew__offset(bells[i]), __ATOMIC_RELAXED); /* from the commit on */
 	crew__commit(lane);
 	for (unsigned i = 0; i < n; i++)
-		sleepers[i] = crew__bell_change(bells[i], count);
+		sleepers[i] = crew__bell_change(bells[i], counts ? counts[i] : UINT32_MAX);
 	crew__leave(lane, guard);
 	for (unsigned i = 0; i < n; i++)
 		if (sleepers[i])
 			crew__futex_wake(bells[i], sleepers[i]);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < n; i++)
+		__atomic_store_n(&lane->owed[i], 0, __ATOMIC_RELAXED);
 }
 
 void crew__leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *bell, uint32_t count)
 {
-	leave_and_ring(lane, guard, &bell, 1, count);
+	crew__leave_and_ring_each(lane, guard, &bell, &count, 1);
 }
 
 void crew__leave_and_ring_all(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, unsigned n)
 {
-	leave_and_ring(lane, guard, bells, n, UINT32_MAX);
+	crew__leave_and_ring_each(lane, guard, bells, NULL, n);
 }

@@ -82,12 +82,14 @@ void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);
 uint32_t crew__bell_change(uint32_t *bell, uint32_t count);
 
 /*
- * The end of a section with news: commit, change the bells, release the guard, wake. If the thread dies in between, the sweep
- * wakes all who sleep on the first bell. Nothing is written once the guard is free, so whoever hears the news in
+ * The end of a section with news: commit, change the bells (up to CREW__BELLS), release the guard, wake. If the thread dies in
+ * between, the sweep does the rest. Nothing is written once the guard is free, so whoever hears the news in
  * a section of its own may free guard and bells at once.
  */
-#define CREW__BELLS 6
 void crew__leave_and_ring(struct crew__lane *lane, uint32_t *guard, uint32_t *bell, uint32_t count);
 void crew__leave_and_ring_all(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, unsigned n);
+/* The same with how many sleepers to wake for each bell. */
+void crew__leave_and_ring_each(struct crew__lane *lane, uint32_t *guard, uint32_t *const *bells, const uint32_t *counts,
+		unsigned n);
 
 #endif

@@ -29,6 +29,26 @@ static void free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kin
 	}
 }
 
+/* Whether the dead is still in a section, so that nobody can have freed what belongs to it. */
+static bool is_inside(const struct crew__lane *dead, uint32_t id)
+{
+	for (int i = 0; i < CREW__HOLDS; i++) {
+		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
+		if (hold && crew__hold_kind(hold) == CREW__HOLD_GUARD &&
+				(__atomic_load_n((uint32_t *)crew__hold_object(hold), __ATOMIC_ACQUIRE) & CREW__OWNER) == id)
+			return true;
+	}
+	return false;
+}
+
+/* Whoever has looked and is about to sleep is not woken by a wake-up now, so the bells themselves must change. */
+static void change_owed(struct crew__lane *dead)
+{
+	for (unsigned i = 0; i < CREW__BELLS; i++)
+		if (dead->owed[i])
+			crew__bell_change(crew__at(dead->owed[i]), UINT32_MAX);
+}
+
 static void wake_owed(uint64_t *offset)
 {
 	uint64_t at = __atomic_load_n(offset, __ATOMIC_ACQUIRE);
@@ -40,9 +60,14 @@ static void wake_owed(uint64_t *offset)
 static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 {
 	free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN);
+	if (is_inside(dead, id))
+		change_owed(dead);
 	free_words(dead, id, CREW__HOLD_GUARD, 0);
+	for (unsigned i = 0; i < CREW__BELLS; i++)
+		wake_owed(&dead->owed[i]);
 	wake_owed(&dead->bell);
 	wake_owed(&dead->asleep_on);
+	wake_owed(&dead->waited_on);
 	crew__sweep_settle(dead); /* from here on in sections */
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
