@@ -95,7 +95,7 @@ static int wait_for_news(struct crew_pipe *pipe, struct crew__lane *lane, unsign
 {
 	struct crew__watch watches[2];
 	bool forked = other && crew__process_is_forked(other);
-	int r = crew__watch_wait(lane, watches, watch(pipe, way, seen, other, watches), forked ? FORKED_SLICE : CREW_NOTICE,
+	int r = crew__watch_wait(lane, watches, watch(pipe, way, seen, other, watches), forked ? FORKED_SLICE : CREW__SLICE,
 			deadline);
 	if (other && (r == CREW__SLICE_OVER || (r < 0 && forked)) && other != *dead && crew__process_ended(other)) {
 		*dead = other;

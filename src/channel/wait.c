@@ -119,7 +119,7 @@ static int look_all(struct wait *wait, struct crew__watch *watches, unsigned *co
 	struct crew__watch more[ITEMS];
 	unsigned ready = 0, n = 0, n_more = 0;
 	uint32_t poller = __atomic_load_n(crew__poller_word(), __ATOMIC_SEQ_CST);
-	wait->slice = CREW_NOTICE;
+	wait->slice = CREW__SLICE;
 	for (unsigned i = 0; i < wait->count; i++) {
 		struct crew__watch pair[2];
 		unsigned of_item;
@@ -162,7 +162,7 @@ static int wait_shared(struct wait *wait, struct crew__lane *lane, crew_time dea
 		}
 		r = crew__watch_wait(lane, watches, count, wait->slice, deadline);
 		/* Before it is too late, one look for dead children of CREW_FORK, which only a thorough look sees. */
-		if (r < 0 && (wait->thorough || wait->slice == CREW_NOTICE))
+		if (r < 0 && (wait->thorough || wait->slice == CREW__SLICE))
 			return r;
 		wait->thorough = r != 0;
 	}

@@ -106,6 +106,7 @@ int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches,
 		return 0;
 	if (news)
 		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
-	crew__lane_reap_all();
-	return any_changed(watches, count) ? 0 : crew_now() >= deadline ? -ETIMEDOUT : CREW__SLICE_OVER;
+	crew_time now = crew_now();
+	crew__scan(now);
+	return any_changed(watches, count) ? 0 : now >= deadline ? -ETIMEDOUT : CREW__SLICE_OVER;
 }

@@ -18,13 +18,12 @@
 #include "sync/section.h"
 
 #define OWNER_SLICE (CREW_NOTICE / 5)
-#define SLICE (CREW_NOTICE * 4 / 5)
-#define BETWEEN_SCANS (CREW_NOTICE - SLICE)
+#define BETWEEN_SCANS (CREW_NOTICE - CREW__SLICE)
 #define ARMED 1u
 #define WAKE_ALL_EVERY 64u /* rings; clears ARMED now and then, so that a bell nobody sleeps on gets quiet */
 
-/* Look at all lanes, unless somebody has just done so. If the one who is about to dies, the next slice does it. */
-static void scan(crew_time now)
+/* If the one who is about to look dies, the next slice does it. */
+void crew__scan(crew_time now)
 {
 	uint64_t *scanned = &crew__family.region->scanned, last = __atomic_load_n(scanned, __ATOMIC_RELAXED);
 	if (now - (crew_time)last >= BETWEEN_SCANS &&
@@ -39,7 +38,7 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 			return 0;
 		return -ETIMEDOUT;
 	}
-	crew_time slice = crew_now() + (owner ? OWNER_SLICE : SLICE);
+	crew_time slice = crew_now() + (owner ? OWNER_SLICE : CREW__SLICE);
 	__atomic_store_n(&lane->asleep_on, crew__offset(word), __ATOMIC_RELAXED);
 	if (!owner)
 		__atomic_store_n(&lane->waited_on, crew__offset(word), __ATOMIC_RELAXED);
@@ -53,7 +52,7 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 	if (owner)
 		crew__lane_reap(owner);
 	else
-		scan(now);
+		crew__scan(now);
 	return now >= deadline && __atomic_load_n(word, __ATOMIC_ACQUIRE) == expected ? -ETIMEDOUT : 0;
 }
 

@@ -22,6 +22,7 @@
 #define CREW_SYNC_SECTION_H
 
 #include <crew/error.h>
+#include <crew/lock.h>
 #include "region/lane.h"
 
 /* Whether an object lies where sweeps can find it: 0; -EINVAL: not in shared memory; -ENOTCONN: no member. */
@@ -60,6 +61,10 @@ void crew__word_release(struct crew__lane *lane, uint32_t *word, enum crew__hold
  * the lane `owner`, or with 0 all of them. Returns 0 to try again, or -ETIMEDOUT at the deadline.
  */
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline);
+
+/* A slice of a sleep that watches no owner; and what is done at its end: look at all lanes, unless somebody has just done so. */
+#define CREW__SLICE (CREW_NOTICE * 4 / 5)
+void crew__scan(crew_time now);
 
 /*
  * Bells: words that change when there is news, for those who sleep until then. Bit 0 says "somebody may sleep"
