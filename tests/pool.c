@@ -120,6 +120,8 @@ TEST(a_task_that_exits_is_told_with_its_code)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct crew_failure failure;
 		crew_ticket ticket;
+		if (UNDER_ASAN && cases[i].function != exit_quickly)
+			continue; /* its exit handler looks for leaks, and finds Check's */
 		must(crew_pool_submit(pool, &(struct crew_task){ .function = cases[i].function, .argument = &cases[i].code,
 				.argument_size = sizeof(int), .attempts = -1 }, &ticket, CREW_FOREVER));
 		must_be(-EOWNERDEAD, wait_for(pool, ticket, &failure));
@@ -612,8 +614,10 @@ TEST(under_chaos_each_result_comes_once, .timeout = 120)
 	do { /* until there have been some kills */
 		memset(out, 0xff, count * sizeof *out);
 		must(crew_pool_map(pool, square, in, sizeof *in, out, sizeof *out, count, &(struct crew_map_options){ .chunk = 1 }));
+		size_t wrong = 0;
 		for (size_t i = 0; i < count; i++)
-			ck_assert(out[i] == in[i] * in[i]);
+			wrong += out[i] != in[i] * in[i];
+		ck_assert_uint_eq(wrong, 0);
 	} while (crew_now() < until || stats_of(pool).chaos_kills < 5);
 	struct crew_pool_stats stats = stats_of(pool);
 	ck_assert_uint_eq(stats.submitted, stats.finished);

@@ -21,6 +21,12 @@
 #define UNDER_TSAN 0
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
+#endif
+
 /* A test in all modes, mode_of(index); TSan sees nothing between processes, so there not in processes. */
 #define TEST_IN_ALL_MODES(name, ...) \
 	static const char *name##_label(int i) { return mode_label(#name, i); } \
