@@ -539,6 +539,7 @@ TEST(blocks_of_a_failed_attempt_are_freed)
 {
 	begin();
 	struct crew_pool *pool = open_pool(CREW_POOL_PROCESSES, 1);
+	must(wait_for(pool, submit(pool, nothing), NULL)); /* so that the pool has made room for tasks */
 	int outcome[] = { 0, -EREMOTEIO, 0 };
 	int left[] = { 2, 1, 3 }; /* what was published stays: of the dead attempt, too */
 	for (int how = 0; how < 3; how++) {

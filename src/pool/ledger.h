@@ -3,13 +3,13 @@
  *
  *     pool ──► worker[0 ... workers)       one record for each number, whoever lives in it
  *       │
- *       ├──► batches ──► task[0 ... count)  a batch is the tasks of one submitter: all tickets
+ *       ├──► batches ──► tasks               a batch is the tasks of one submitter: all tickets
  *       │                                   of the pool, one crew_pool_map, one stream
  *       ├──► ready: tasks to be run, oldest first, of all batches
  *       └──► idle: workers that sleep, the last one first
  *
  * All of it lies in the region and is changed in sections of one guard (sync/section.h), by the
- * opener's threads and the workers alike; see ledger.c for the moves and what death leaves.
+ * opener's threads and the workers alike; see move.c for the moves and what death leaves.
  */
 #ifndef CREW_POOL_LEDGER_H
 #define CREW_POOL_LEDGER_H
@@ -27,6 +27,7 @@ struct crew__task {
 	uint32_t generation;   /* changes when it becomes FREE */
 	uint64_t next, previous; /* offsets, in the one list it is in: ready, finished, free */
 	uint64_t batch;
+	uint32_t number;       /* in its batch */
 	uint32_t bell;         /* rings when it is DONE */
 	uint32_t orphan;       /* nobody will collect it: free it once it is DONE */
 	uint32_t worker;       /* RUNNING: number of the worker */
@@ -55,18 +56,23 @@ struct crew__task {
 	unsigned char result[CREW__INLINE];
 };
 
+/* Room for tasks is made when it is first needed: segment k holds 64 << k of them, whose numbers follow those of k - 1. */
+#define CREW__SEGMENT 64u
+#define CREW__SEGMENTS 15
+
 struct crew__batch {
 	uint64_t next;         /* in pool->batches */
-	uint32_t count;        /* of task[] */
-	uint32_t fresh;        /* task[fresh ...] have never been used */
+	uint32_t limit;        /* the most tasks that are not FREE */
+	uint32_t fresh;        /* numbers from here on have never been used */
 	uint32_t live;         /* tasks that are not FREE */
-	uint32_t dropped;      /* its submitter has gone: free it when live is 0 */
+	uint32_t dropped;      /* its submitter has gone: whoever makes live 0 frees it */
 	uint64_t free;         /* FREE tasks that have been used */
 	uint32_t streams;      /* DONE tasks go to the finished list, in the order of their end */
 	uint32_t room;         /* bell: a task has become FREE */
 	uint64_t finished_first, finished_last;
 	uint32_t finished;     /* bell: the finished list has grown */
-	_Alignas(64) struct crew__task task[];
+	uint32_t spare;
+	uint64_t segment[CREW__SEGMENTS]; /* offsets of blocks; 0: not made yet */
 };
 
 /* Why the opener kills a worker: from then on nothing that it does counts. */
@@ -150,6 +156,13 @@ static inline struct crew__batch *crew__batch_of(const struct crew__task *task)
 	return crew__batch_at(task->batch);
 }
 
+/* The task with that number, which has been used. */
+static inline struct crew__task *crew__task_number(const struct crew__batch *batch, uint32_t number)
+{
+	uint32_t k = 31u - (uint32_t)__builtin_clz(number / CREW__SEGMENT + 1);
+	return crew__task_at(__atomic_load_n(&batch->segment[k], __ATOMIC_ACQUIRE)) + (number - CREW__SEGMENT * ((1u << k) - 1));
+}
+
 /* The time-out that holds for a task to be put; 0: none. */
 static inline crew_time crew__timeout_of(const struct crew_pool *pool, const struct crew_task *task)
 {
@@ -158,8 +171,7 @@ static inline crew_time crew__timeout_of(const struct crew_pool *pool, const str
 
 /* ── batches ── */
 
-/* Errors: -ENOMEM, -EPIPE (the pool closes). */
-int crew__batch_open(struct crew_pool *pool, uint32_t count, bool streams, struct crew__batch **ret);
+int crew__batch_open(struct crew_pool *pool, uint32_t limit, bool streams, struct crew__batch **ret);
 
 /* Its READY tasks are not run, its RUNNING ones run to their end; nobody collects any of them. */
 void crew__batch_drop(struct crew_pool *pool, struct crew__batch *batch);
@@ -211,14 +223,14 @@ int crew__worker_start(struct crew_pool *pool, unsigned number, uint32_t *ret_li
 /* Doom the worker if the task that it runs is over its time. Returns 1 if so. */
 int crew__worker_overdue(struct crew_pool *pool, unsigned number, crew_time now, crew_time deadline);
 
-/* How a life ended. */
+/* How a life ended. A chaos kill counts for nothing if it was that kill which ended it. */
 struct crew__death {
 	int signal, exit_code; /* exit_code -1: by a signal, or unknown */
-	bool counts;           /* it is charged to the task */
-	bool chaos;
-	bool orderly;          /* it left when it should: no death */
+	bool chaos;            /* such a kill was sent */
 };
-int crew__worker_end(struct crew_pool *pool, unsigned number, const struct crew__death *death, crew_time deadline);
+/* Its task is READY again, or DONE; *ret_before: what the ledger said before. */
+int crew__worker_end(struct crew_pool *pool, unsigned number, const struct crew__death *death, crew_time deadline,
+		struct crew__worker *ret_before);
 
 /* No worker can be started, because of `error`: every task ends with -EPIPE, now and later. */
 int crew__pool_break(struct crew_pool *pool, int error, crew_time deadline);
@@ -232,11 +244,11 @@ static inline uint64_t crew__peek64(const uint64_t *word) { return __atomic_load
 /* To that phase, if it is a later one; sleepers who are concerned wake up. Needs no guard. */
 void crew__pool_advance(struct crew_pool *pool, enum crew__phase phase);
 
-/* READY and RUNNING tasks. */
-uint64_t crew__pool_unfinished(struct crew_pool *pool);
+/* READY and RUNNING tasks. -ETIMEDOUT: the guard was not free. */
+int64_t crew__pool_unfinished(struct crew_pool *pool, crew_time deadline);
 
 /* Wake all who wait for a task, for room, or for a stream. */
-void crew__pool_wake_users(struct crew_pool *pool);
+void crew__pool_wake_users(struct crew_pool *pool, crew_time deadline);
 
 /* Make the ledger of a pool, without batches, and enter it into the list of all pools. */
 int crew__ledger_open(const struct crew_pool_options *options, unsigned workers, struct crew_pool **ret);

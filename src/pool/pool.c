@@ -67,13 +67,13 @@ static int check_options(const struct crew_pool_options *o)
 }
 
 /* End the staff, send users away, free. Returns how many tasks were not finished. */
-static uint64_t end(struct crew__lane *lane, struct crew_pool *pool, bool kill)
+static int64_t end(struct crew__lane *lane, struct crew_pool *pool, bool kill)
 {
 	crew__pool_advance(pool, CREW__POOL_LEAVING);
 	crew__staff_close(pool, kill);
-	uint64_t left = crew__pool_unfinished(pool);
+	int64_t left = crew__pool_unfinished(pool, CREW_FOREVER);
 	crew__pool_advance(pool, CREW__POOL_OVER);
-	crew__pool_wake_users(pool);
+	crew__pool_wake_users(pool, CREW_FOREVER);
 	await_users(lane, pool);
 	crew__staff_free(pool);
 	crew__ledger_free(pool);
@@ -120,15 +120,15 @@ int crew_pool_close(struct crew_pool *pool, crew_time deadline)
 	if (r < 0)
 		return r;
 	crew__pool_advance(pool, CREW__POOL_CLOSING);
-	crew__pool_wake_users(pool); /* those who wait for room wait in vain */
-	uint64_t left;
+	crew__pool_wake_users(pool, deadline); /* those who wait for room wait in vain */
+	int64_t left;
 	for (;;) {
 		uint32_t seen = crew__bell_look(&pool->news);
-		left = crew__pool_unfinished(pool);
+		left = crew__pool_unfinished(pool, deadline);
 		if (left == 0 || crew__bell_wait(lane, &pool->news, seen, deadline) < 0)
 			break;
 	}
-	return (int)end(lane, pool, left > 0);
+	return (int)end(lane, pool, left != 0);
 }
 
 void crew_pool_terminate(struct crew_pool *pool)
@@ -163,11 +163,13 @@ pid_t crew_pool_worker_pid(struct crew_pool *pool, unsigned index)
 int crew__pool_put(struct crew_pool *pool, struct crew__batch *batch, const struct crew_task *task, const void *body,
 		size_t body_size, crew_time deadline, struct crew__task **ret, uint32_t *ret_generation)
 {
+	crew_time timeout = crew__timeout_of(pool, task);
+	crew__staff_expect(pool, timeout);
 	crew__serial_enter(pool);
 	int r = crew__task_put(pool, batch, task, body, body_size, deadline, ret, ret_generation);
 	crew__serial_leave(pool);
 	if (r == 0)
-		crew__staff_expect(pool, crew__timeout_of(pool, task));
+		crew__staff_hurry(pool, timeout);
 	return r;
 }
 
@@ -181,7 +183,7 @@ int crew_pool_submit(struct crew_pool *pool, const struct crew_task *task, crew_
 	uint32_t generation;
 	r = crew__pool_put(pool, tickets, task, NULL, 0, deadline, &put, &generation);
 	if (r == 0)
-		*ret = (crew_ticket)generation << 32 | (crew_ticket)(put - tickets->task + 1);
+		*ret = (crew_ticket)generation << 32 | (put->number + 1);
 	crew__pool_done(pool);
 	return r;
 }
@@ -191,7 +193,7 @@ static struct crew__task *find(struct crew_pool *pool, crew_ticket ticket)
 {
 	struct crew__batch *tickets = crew__batch_at(pool->tickets);
 	uint32_t number = (uint32_t)ticket;
-	return number >= 1 && number <= crew__peek32(&tickets->fresh) ? &tickets->task[number - 1] : NULL;
+	return number >= 1 && number <= crew__peek32(&tickets->fresh) ? crew__task_number(tickets, number - 1) : NULL;
 }
 
 int crew_pool_wait(struct crew_pool *pool, crew_ticket ticket, void *result, crew_time deadline, struct crew_failure *reterr)

@@ -127,6 +127,12 @@ void crew__staff_expect(struct crew_pool *pool, crew_time timeout)
 		crew__supervisor_expect(pool->staff->supervisor, timeout);
 }
 
+void crew__staff_hurry(struct crew_pool *pool, crew_time timeout)
+{
+	if (pool->staff->supervisor && timeout)
+		crew__supervisor_hurry(pool->staff->supervisor, timeout);
+}
+
 void crew__staff_tell(struct crew_pool *pool)
 {
 	if (pool->staff->supervisor)

@@ -27,8 +27,9 @@ int crew__staff_open(struct crew_pool *pool, const struct crew_pool_options *opt
 void crew__staff_close(struct crew_pool *pool, bool kill);
 void crew__staff_free(struct crew_pool *pool);
 
-/* A task with this time-out (0: none) has been put; a worker has been doomed: see to it. */
+/* A task with this time-out (0: none) is about to be put, has been put; a worker has been doomed: see to it. */
 void crew__staff_expect(struct crew_pool *pool, crew_time timeout);
+void crew__staff_hurry(struct crew_pool *pool, crew_time timeout);
 void crew__staff_tell(struct crew_pool *pool);
 
 /* SERIAL: whoever submits holds this around submitting, and runs what is ready before it lets go. */
@@ -41,6 +42,7 @@ void crew__supervisor_close(struct crew__supervisor *supervisor, bool kill);
 void crew__supervisor_free(struct crew__supervisor *supervisor);
 void crew__supervisor_tell(struct crew__supervisor *supervisor);
 void crew__supervisor_expect(struct crew__supervisor *supervisor, crew_time timeout);
+void crew__supervisor_hurry(struct crew__supervisor *supervisor, crew_time timeout);
 int crew__supervisor_state(struct crew__supervisor *supervisor); /* 1: all were started once; < 0: none can work; 0: not known yet */
 
 /* A thread of crew's: all signals blocked, `stack` bytes (0: the default). */

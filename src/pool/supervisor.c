@@ -10,6 +10,7 @@
  * Order    (A) wakes_at = CREW_FOREVER, then look at pool.timed   pairs with  (B) pool.timed + 1 (in put), then
  *              look at wakes_at.
  *              impossible: the thread sleeps without a time-out and nobody tells it that a task has one.
+ *          shortest is lowered before put, so it is known by whoever sees pool.timed.
  *
  * Time-outs    A READY task cannot be over its time before now + the shortest time-out, so the thread may sleep until then
  *          and look again; no worker has to report that it has begun.
@@ -60,7 +61,7 @@ struct crew__supervisor {
 	int32_t state;                /* see crew__supervisor_state */
 	int last_error;               /* of a start or an initialiser */
 	crew_time wakes_at;
-	crew_time shortest;           /* time-out put so far */
+	crew_time shortest;           /* time-out of all tasks put so far */
 	double chaos;
 	crew_time next_chaos;
 	uint64_t random;
@@ -159,44 +160,32 @@ static void start_missing(struct crew__supervisor *s, crew_time now)
 			(void)start(s, i);
 }
 
-/* How it ended, for the ledger. */
-static struct crew__death certify(const struct watch *watch, const struct crew__worker *worker,
-		const struct crew_status *status, bool leaving)
-{
-	struct crew__death death = { .exit_code = -1 };
-	if (status->state == CREW_KILLED)
-		death.signal = status->signal;
-	if (status->state == CREW_EXITED)
-		death.exit_code = status->code;
-	death.chaos = watch->chaos && death.signal == SIGKILL && worker->doom == CREW__DOOM_NONE;
-	death.counts = !death.chaos;
-	death.orderly = !worker->task && !death.signal &&
-			(worker->state == CREW__WORKER_LEAVING || worker->state == CREW__WORKER_FAILED || leaving);
-	return death;
-}
-
 static void bury(struct crew__supervisor *s, unsigned i)
 {
 	struct watch *watch = &s->watch[i];
-	struct crew__worker *worker = &s->pool->worker[i];
 	struct crew_status status = { .state = CREW_ENDED_UNKNOWN };
+	struct crew__death death = { .exit_code = -1, .chaos = watch->chaos };
+	struct crew__worker before;
+	int r;
 	finish(s, i, crew_after(LEAVE_TIME), &status);
-	crew__lane_reap_all(); /* now its last section is finished or undone, and `worker` says what it was at */
-
-	struct crew__death death = certify(watch, worker, &status,
-			crew__peek32(&s->pool->phase) >= CREW__POOL_LEAVING);
-	uint32_t state = worker->state;
-	bool idle = state == CREW__WORKER_READY && !worker->task && worker->ran == 0;
-	int error = state == CREW__WORKER_FAILED ? worker->error : -EOWNERDEAD, r;
-	if (!death.orderly)
-		crew_trace_event("pool", "worker died", i);
-	INSIST(r, crew__worker_end(s->pool, i, &death, crew_after(PATIENCE)));
-	if (death.chaos || (state != CREW__WORKER_STARTING && state != CREW__WORKER_FAILED)) {
-		watch->failures = 0;
-		watch->start_at = idle && !death.chaos ? crew_after(BACK_OFF) : CREW_POLL; /* not faster than somebody kills it */
+	if (status.state == CREW_KILLED)
+		death.signal = status.signal;
+	if (status.state == CREW_EXITED)
+		death.exit_code = status.code;
+	INSIST(r, crew__worker_end(s->pool, i, &death, crew_after(PATIENCE), &before));
+	if (r < 0)
+		return;
+	bool failed = before.state == CREW__WORKER_FAILED, stillborn = before.state == CREW__WORKER_STARTING && !watch->chaos;
+	if (failed || stillborn) {
+		note_failure(s, watch, failed ? before.error : -EOWNERDEAD);
 	} else {
-		note_failure(s, watch, error);
+		/* Not faster than somebody kills it. */
+		bool idle = before.state == CREW__WORKER_READY && !before.task && !before.ran && !watch->chaos;
+		watch->failures = 0;
+		watch->start_at = idle ? crew_after(BACK_OFF) : CREW_POLL;
 	}
+	if (!failed && before.state != CREW__WORKER_LEAVING)
+		crew_trace_event("pool", "worker died", i);
 }
 
 static void kill_doomed(struct crew__supervisor *s, crew_time now)
@@ -241,7 +230,7 @@ static crew_time earlier(crew_time a, crew_time b)
 	return a < b ? a : b;
 }
 
-static crew_time next_event(struct crew__supervisor *s, crew_time now)
+static crew_time next_event(struct crew__supervisor *s)
 {
 	crew_time next = s->chaos > 0 ? s->next_chaos : CREW_FOREVER;
 	for (unsigned i = 0; i < s->pool->workers; i++) {
@@ -252,7 +241,7 @@ static crew_time next_event(struct crew__supervisor *s, crew_time now)
 			next = earlier(next, deadline);
 	}
 	if (__atomic_load_n(&s->pool->timed, __ATOMIC_SEQ_CST))
-		next = earlier(next, now + __atomic_load_n(&s->shortest, __ATOMIC_SEQ_CST));
+		next = earlier(next, crew_after(__atomic_load_n(&s->shortest, __ATOMIC_SEQ_CST))); /* of a READY one, at least */
 	return next;
 }
 
@@ -301,7 +290,7 @@ static void *supervise(void *argument)
 		start_missing(s, now);
 		kill_doomed(s, now);
 		kill_at_random(s, now);
-		crew_time next = next_event(s, now);
+		crew_time next = next_event(s);
 		__atomic_store_n(&s->wakes_at, next, __ATOMIC_SEQ_CST);
 		(void)crew__poll(s->fds, pool->workers + 1, next);
 		uint64_t drained;
@@ -339,6 +328,10 @@ void crew__supervisor_expect(struct crew__supervisor *s, crew_time timeout)
 	while (timeout < known && !__atomic_compare_exchange_n(&s->shortest, &known, timeout, false, __ATOMIC_SEQ_CST,
 			__ATOMIC_RELAXED))
 		;
+}
+
+void crew__supervisor_hurry(struct crew__supervisor *s, crew_time timeout)
+{
 	if (__atomic_load_n(&s->wakes_at, __ATOMIC_SEQ_CST) > crew_after(timeout)) /* (B) */
 		crew__supervisor_tell(s);
 }
