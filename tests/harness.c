@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 static struct harness_test *first, **last = &first;
-static char *skipped; /* why the running test skips itself; shared with its process */
+struct harness_note *harness_note;
 
-enum { SKIPPED_MAX = 512, TEXT_MAX = 4096 };
+enum { TEXT_MAX = 4096 };
 
 void harness_add(struct harness_test *test)
 {
@@ -33,7 +33,7 @@ void harness_skip(const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	vsnprintf(skipped, SKIPPED_MAX, format, args);
+	vsnprintf(harness_note->skipped, sizeof harness_note->skipped, format, args);
 	va_end(args);
 }
 
@@ -100,8 +100,23 @@ static void check_children(void)
 		info.si_pid ? "a zombie that nobody has waited for" : "it still runs");
 }
 
+/*
+ * Where ASan looks for leaks: here, not when some process exits. A worker that calls exit() is
+ * not the place to ask for what the runner has allocated.
+ */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "leak_check_at_exit=0"; }
+__attribute__((weak)) int __lsan_do_recoverable_leak_check(void);
+
+static void check_heap(void)
+{
+	ck_assert_msg(!__lsan_do_recoverable_leak_check || __lsan_do_recoverable_leak_check() == 0,
+		"memory leaks: see the report of LeakSanitizer");
+}
+
 static void after(void)
 {
+	check_heap();
 	check_children();
 	check_mappings();
 	check_descriptors();
@@ -148,14 +163,20 @@ static size_t kill_children(char *text, size_t size)
 	return used;
 }
 
-/* A second for those that are ending; what is left then has been left behind. */
+crew_time harness_grace(void)
+{
+	const char *slower = getenv("CK_TIMEOUT_MULTIPLIER");
+	return (crew_time)((slower ? atof(slower) : 1) * (double)CREW_SECOND);
+}
+
+/* What is left after the grace has been left behind. */
 static bool no_process_left(char *text, size_t size)
 {
 	sigset_t child, old;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, &old);
-	crew_time until = crew_after(CREW_SECOND), left;
+	crew_time until = crew_after(harness_grace()), left;
 	bool any;
 	while ((any = children_left()) && (left = until - crew_now()) > 0)
 		sigtimedwait(&child, NULL, &(struct timespec){ left / CREW_SECOND, left % CREW_SECOND });
@@ -232,13 +253,16 @@ static bool run(const struct harness_test *test, int index, const char *name, ch
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 
-	*skipped = '\0';
+	*harness_note = (struct harness_note){ .file = test->test->file, .line = test->test->line };
 	note_places();
 	srunner_run(runner, NULL, name, CK_SILENT);
 	TestResult **results = srunner_results(runner);
 	bool passed = srunner_ntests_run(runner) == 1 && tr_rtype(results[0]) == CK_PASS;
-	if (!passed)
-		snprintf(text, size, "%s:%d: %s", tr_lfile(results[0]), tr_lno(results[0]), tr_msg(results[0]));
+	if (!passed) {
+		bool told = tr_rtype(results[0]) == CK_FAILURE;
+		snprintf(text, size, "%s:%d: %s\n", told ? tr_lfile(results[0]) : harness_note->file,
+			told ? tr_lno(results[0]) : harness_note->line, tr_msg(results[0]));
+	}
 	free(results);
 	srunner_free(runner);
 
@@ -266,8 +290,8 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	make_own_places();
-	skipped = mmap(NULL, SKIPPED_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (skipped == MAP_FAILED)
+	harness_note = mmap(NULL, sizeof *harness_note, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (harness_note == MAP_FAILED)
 		return EXIT_FAILURE;
 	for (struct harness_test *test = first; test; test = test->next)
 		for (int i = 0; i < (test->count ? test->count : 1); i++) {
@@ -285,7 +309,7 @@ int main(void)
 				continue;
 			bool passed = run(test, i, name, text, sizeof text);
 			printf("%sok %d - %s%s%s\n", passed ? "" : "not ", ++number, name,
-				passed && *skipped ? " # SKIP " : "", passed ? skipped : "");
+				passed && *harness_note->skipped ? " # SKIP " : "", passed ? harness_note->skipped : "");
 			print_comment(text);
 			all_passed = all_passed && passed;
 		}

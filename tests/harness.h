@@ -32,6 +32,26 @@
 #include <crew/base.h>
 #include <crew/error.h>
 
+/* Check notes each assertion passed by a system call, to tell where a crash came after; this is two stores. */
+#undef ck_assert_msg
+#define ck_assert_msg(expression, ...) \
+	((expression) ? harness_mark(__FILE__, __LINE__) : \
+		_ck_assert_failed(__FILE__, __LINE__, "Assertion '"#expression"' failed", ## __VA_ARGS__))
+
+/* What the runner and the test's process share. */
+struct harness_note {
+	char skipped[512]; /* why the test skips itself; or "" */
+	const char *file;  /* of the last assertion passed */
+	int line;
+};
+extern struct harness_note *harness_note;
+
+static inline void harness_mark(const char *file, int line)
+{
+	harness_note->file = file;
+	harness_note->line = line;
+}
+
 struct harness_test {
 	const TTest *test;
 	double timeout;              /* seconds; 0: 20 */
@@ -75,6 +95,9 @@ void harness_skip(const char *format, ...) __attribute__((format(printf, 1, 2)))
 			harness_pause(); \
 		} \
 	} while (0)
+/* How long what has been ended may take to be gone: a second, more where all is slow. */
+crew_time harness_grace(void);
+
 void harness_pause(void); /* let others run, about a millisecond */
 
 #endif

@@ -131,12 +131,12 @@ static void release(struct run *run)
 	free(run->err);
 }
 
-/* Nobody of its processes is left a second after its end. */
+/* Nobody of its processes is left once it has ended. */
 static void check_all_gone(void)
 {
-	crew_time until = crew_after(CREW_SECOND);
+	crew_time until = crew_after(harness_grace());
 	while (waitpid(-1, NULL, WNOHANG) >= 0) {
-		ck_assert_msg(crew_now() < until, "processes are left a second after the end");
+		ck_assert_msg(crew_now() < until, "processes are left after the end");
 		harness_pause();
 	}
 }
