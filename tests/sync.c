@@ -613,6 +613,24 @@ TEST(whoever_waits_hears_that_it_broke, .count = 3, .label = breaker_label)
 	end();
 }
 
+static void *meet_once(void *unused)
+{
+	must(crew_barrier_wait(&s->barrier, NULL, crew_after(5000 * MS)));
+	return unused;
+}
+
+TEST(parties_that_have_all_ended_leave_a_whole_barrier)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 2);
+	for (int round = 0; round < 20; round++) {
+		pthread_t a = start(meet_once, NULL), b = start(meet_once, NULL);
+		pthread_join(a, NULL);
+		pthread_join(b, NULL);
+	}
+	end();
+}
+
 /* ---- sections and bells: what all of the above and the layers above stand on ---- */
 
 static void *die_in_a_section(void *how)

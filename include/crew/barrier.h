@@ -9,10 +9,10 @@
  *
  * All zero bytes is a barrier without parties: wait returns -EINVAL.
  *
- * Death. A thread becomes a party with its first wait. A party that dies, or ends while
- * others wait for it, breaks the barrier: they all get -ECANCELED, and so does every
- * later wait until crew_barrier_reset. A time-out and crew_barrier_abort break
- * it too. Nobody waits for the dead.
+ * Death. A thread becomes a party with its first wait. A party that dies breaks the barrier: all others
+ * get -ECANCELED, and so does every later wait until crew_barrier_reset. So do a time-out and
+ * crew_barrier_abort. A party that ends in good order, without crew_barrier_leave, breaks it for the other
+ * parties; once the last of them is gone it is whole again. Nobody waits for those who will not come.
  */
 #ifndef CREW_BARRIER_H
 #define CREW_BARRIER_H
@@ -28,8 +28,8 @@ struct crew_barrier {
 	uint32_t bell_;    /* rings when a phase ends or breaks: what waiters sleep on */
 	uint32_t phase_;   /* phases that have ended or broken so far */
 	uint32_t break_;   /* 1 + the last phase that broke; 0: none has */
-	uint32_t broken_;  /* 1: no phase can start until reset */
-	uint32_t spare_;
+	uint32_t broken_;  /* 0; or no phase can start: 1 until reset, 2 until the last party is gone */
+	uint32_t members_; /* threads that are parties */
 };
 static_assert(sizeof(struct crew_barrier) == 32, "shared-memory format");
 

@@ -19,8 +19,7 @@ CREW_BEGIN
 struct crew_rwlock {
 	struct crew_lock writers_; /* writers take turns by it; carries "not repaired" */
 	uint32_t writer_;          /* the writer's lane while it waits for readers or writes; 0: none */
-	uint32_t bell_;            /* changes when a reader leaves while writer_ is set */
-	uint64_t spare_;
+	uint32_t spare_[3];
 };
 static_assert(sizeof(struct crew_rwlock) == 32, "shared-memory format");
 

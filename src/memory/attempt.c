@@ -46,10 +46,10 @@ void crew__attempt_end(struct crew__lane *of, bool keep)
 	struct crew__heap *heap = heap_of_family();
 	uint64_t header = 2 * of->attempt + 1;
 	bool search = of->attempt && !keep && of->attempt_blocks;
-	/* Runs may be freed and joined behind the place where the search stands, so it starts anew until nothing is found. */
+	uint32_t number = 0, index = 0;
+	/* Between two sections others may change the heap here, but no block of this attempt comes or moves: the search goes on. */
 	while (search) {
 		struct crew__lane *lane;
-		uint32_t number = 0, index = 0;
 		if (crew__enter(&lane, &heap->guard, CREW_FOREVER) < 0)
 			return;
 		void *block = find(heap, header, &number, &index);

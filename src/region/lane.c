@@ -28,7 +28,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 struct crew__lane *crew__lane_at(uint32_t number)
 {
 	struct crew__region *region = crew__family.region;
-	if (!region || number == 0 || number >= __atomic_load_n(&region->lanes_high, __ATOMIC_ACQUIRE))
+	if (!region || number == 0 || number >= __atomic_load_n(&region->lanes_high, __ATOMIC_SEQ_CST)) /* a writer must not miss a reader's lane */
 		return NULL;
 	return (struct crew__lane *)crew__at(region->lanes) + number;
 }
@@ -48,6 +48,7 @@ static void make_lane(void *entry)
 	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&lane->alive, &attributes);
 	pthread_mutexattr_destroy(&attributes);
+	lane->generation = 1; /* so that no small number that a user stores is an id */
 }
 
 static void thread_ends(void *lane)
@@ -247,7 +248,7 @@ void crew__lane_reap_process(uint32_t process)
 }
 
 /* A hold is one word, so it is recorded or it is not. */
-static uint64_t hold_of(enum crew__hold kind, const void *object)
+uint64_t crew__hold_word(enum crew__hold kind, const void *object)
 {
 	return (uint64_t)kind << 56 | crew__offset(object);
 }
@@ -262,26 +263,32 @@ void *crew__hold_object(uint64_t hold)
 	return crew__at(hold & ~(UINT64_C(0xff) << 56));
 }
 
-int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
+int crew__hold_free(const struct crew__lane *lane, enum crew__hold kind)
 {
 	int most = kind == CREW__HOLD_GUARD ? CREW__HOLDS : CREW__HOLDS - CREW__GUARDS;
-	for (int i = 0; i < most; i++) {
-		if (lane->hold[i] == 0) {
-			lane->hold_count[i] = 1;
-			/* Before the claim that it tells of: a CAS, which orders it, or for a reader a look at writer_. */
-			__atomic_signal_fence(__ATOMIC_SEQ_CST);
-			__atomic_store_n(&lane->hold[i], hold_of(kind, object),
-				kind == CREW__HOLD_READ ? __ATOMIC_SEQ_CST : __ATOMIC_RELEASE);
-			__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	for (int i = 0; i < most; i++)
+		if (lane->hold[i] == 0)
 			return i;
-		}
-	}
 	return -ENOLCK;
+}
+
+int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
+{
+	int i = crew__hold_free(lane, kind);
+	if (i < 0)
+		return i;
+	lane->hold_count[i] = 1;
+	/* Before the claim that it tells of: a CAS, which orders it, or for a reader a look at writer_. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->hold[i], crew__hold_word(kind, object),
+		kind == CREW__HOLD_READ ? __ATOMIC_SEQ_CST : __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return i;
 }
 
 int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object)
 {
-	uint64_t wanted = hold_of(kind, object);
+	uint64_t wanted = crew__hold_word(kind, object);
 	for (int i = 0; i < CREW__HOLDS; i++)
 		if (__atomic_load_n(&lane->hold[i], __ATOMIC_SEQ_CST) == wanted) /* a writer looks for readers with it */
 			return i;

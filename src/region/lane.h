@@ -51,7 +51,7 @@ struct crew__lane {
 	uint64_t leases;      /* first message leased by this lane (channel) */
 	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
 	uint32_t sweeper;     /* lane that repairs this one in sections of its own, or died doing it; 0: none */
-	uint32_t spare;
+	uint32_t gone;        /* bell: this thread has stopped reading something (sync). Here, so that the lock may be freed by then */
 	uint32_t undo_count;  /* entries of undo[] that are in force */
 	uint32_t depth;       /* 1: inside a section */
 	struct crew__undo undo[CREW__UNDO];
@@ -93,6 +93,8 @@ void crew__sweep_settle(struct crew__lane *dead);
 void crew__roll_back(struct crew__lane *lane);
 
 /* Record and forget something held. hold_add: -ENOLCK when the lane is full; hold_find: index or -1. */
+int crew__hold_free(const struct crew__lane *lane, enum crew__hold kind); /* an index for one more, or -ENOLCK */
+uint64_t crew__hold_word(enum crew__hold kind, const void *object);
 int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object);
 int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object);
 void crew__hold_drop(struct crew__lane *lane, int index);

@@ -75,7 +75,7 @@ int crew__table_grow(uint32_t *high, uint32_t limit, uint64_t table, size_t size
 		if (r == 0) {
 			for (uint32_t i = from; make && i < to; i++)
 				make(crew__at(table + i * size));
-			__atomic_store_n(high, to, __ATOMIC_RELEASE);
+			__atomic_store_n(high, to, __ATOMIC_SEQ_CST);
 		}
 	}
 	pthread_mutex_unlock(grow_mutex());

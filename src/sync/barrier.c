@@ -3,7 +3,7 @@
  *
  * State    arrived_: parties that wait in this phase. phase_: number of this phase; an end and a break both start
  *          the next. break_: 1 + the last phase that broke, so a waiter can tell the two apart. broken_: no
- *          phase can start until reset. A party's lane has a hold PARTY from its first arrival on.
+ *          phase can start. members_: lanes with a hold PARTY on it, from their first arrival on.
  * Moves    every change is a section on guard_; then bell_ rings.
  * Death    inside a section: undone. Arrived, or between phases: the sweep breaks the barrier (barrier_sweep).
  *          Between the section that ends a phase and the ring: crew__leave_and_ring.
@@ -17,19 +17,53 @@ void crew_barrier_init(struct crew_barrier *barrier, uint32_t parties)
 	*barrier = (struct crew_barrier){ .parties_ = parties };
 }
 
+enum { WHOLE, BROKEN, LEFT_BY_ONE };
+
 /* Inside a section: break it; whoever waits finds out. */
-static void break_it(struct crew__lane *lane, struct crew_barrier *barrier)
+static void break_it(struct crew__lane *lane, struct crew_barrier *barrier, uint32_t how)
 {
-	crew__set32(lane, &barrier->broken_, 1);
+	if (barrier->broken_ != BROKEN)
+		crew__set32(lane, &barrier->broken_, how);
 	crew__set32(lane, &barrier->break_, barrier->phase_ + 1);
 	crew__set32(lane, &barrier->arrived_, 0);
 	crew__set32(lane, &barrier->phase_, barrier->phase_ + 1);
 }
 
-static int find_or_add_party(struct crew__lane *lane, struct crew_barrier *barrier)
+/* Inside a section: the calling thread is a party from here on. -ENOLCK. */
+static int be_a_party(struct crew__lane *lane, struct crew_barrier *barrier)
 {
-	int hold = crew__hold_find(lane, CREW__HOLD_PARTY, barrier);
-	return hold >= 0 ? hold : crew__hold_add(lane, CREW__HOLD_PARTY, barrier);
+	if (crew__hold_find(lane, CREW__HOLD_PARTY, barrier) >= 0)
+		return 0;
+	int hold = crew__hold_set(lane, CREW__HOLD_PARTY, barrier);
+	if (hold >= 0)
+		crew__set32(lane, &barrier->members_, barrier->members_ + 1);
+	return hold < 0 ? hold : 0;
+}
+
+/* Inside a section: `of` (this thread, or a dead one) is no party any more. The last one leaves a whole barrier, unless it is to be reset. */
+static void be_none(struct crew__lane *lane, struct crew_barrier *barrier, struct crew__lane *of, int hold)
+{
+	crew__set64(lane, &of->hold[hold], 0);
+	crew__set32(lane, &barrier->members_, barrier->members_ - 1);
+	if (barrier->members_ == 0 && barrier->broken_ == LEFT_BY_ONE)
+		crew__set32(lane, &barrier->broken_, WHOLE);
+}
+
+/*
+ * Enter. Parties that have ended are swept first, if it is broken because of one, or if the caller would be one party too many:
+ * else they would break the phase that is to begin.
+ */
+static int enter_swept(struct crew__lane **lane, struct crew_barrier *barrier)
+{
+	int r = crew__enter(lane, &barrier->guard_, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	bool crowded = barrier->members_ >= barrier->parties_ && crew__hold_find(*lane, CREW__HOLD_PARTY, barrier) < 0;
+	if (!crowded && barrier->broken_ != LEFT_BY_ONE)
+		return 0;
+	crew__leave(*lane, &barrier->guard_);
+	crew__lane_reap_all();
+	return crew__enter(lane, &barrier->guard_, CREW_FOREVER);
 }
 
 int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time deadline)
@@ -38,16 +72,15 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 	int r = crew__check_place(barrier, sizeof *barrier);
 	if (r < 0)
 		return r;
-	r = crew__enter(&lane, &barrier->guard_, CREW_FOREVER);
+	r = enter_swept(&lane, barrier);
 	if (r < 0)
 		return r;
-	int hold = -1;
 	if (barrier->parties_ == 0)
 		r = -EINVAL;
 	else if (barrier->broken_)
 		r = -ECANCELED;
 	else
-		r = hold = find_or_add_party(lane, barrier);
+		r = be_a_party(lane, barrier);
 	if (r < 0) {
 		crew__leave(lane, &barrier->guard_);
 		return r;
@@ -77,7 +110,7 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 		over = barrier->phase_ != phase;
 		bool broke = barrier->break_ == phase + 1;
 		if (!over && late) {
-			break_it(lane, barrier);
+			break_it(lane, barrier, BROKEN);
 			crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
 			return -ETIMEDOUT;
 		}
@@ -97,8 +130,8 @@ static int end_phase(struct crew_barrier *barrier, bool broken)
 		r = crew__enter(&lane, &barrier->guard_, CREW_FOREVER);
 	if (r < 0)
 		return r;
-	break_it(lane, barrier);
-	crew__set32(lane, &barrier->broken_, broken);
+	break_it(lane, barrier, BROKEN);
+	crew__set32(lane, &barrier->broken_, broken ? BROKEN : WHOLE);
 	crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
 	return 0;
 }
@@ -122,7 +155,11 @@ int crew_barrier_leave(struct crew_barrier *barrier)
 	int hold = crew__hold_find(lane, CREW__HOLD_PARTY, barrier);
 	if (hold < 0)
 		return -EPERM;
-	crew__hold_drop(lane, hold);
+	r = crew__enter(&lane, &barrier->guard_, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	be_none(lane, barrier, lane, hold);
+	crew__leave(lane, &barrier->guard_);
 	return 0;
 }
 
@@ -141,13 +178,11 @@ void crew__barrier_sweep(struct crew_barrier *barrier, struct crew__lane *dead, 
 	struct crew__lane *lane;
 	if (crew__enter(&lane, &barrier->guard_, CREW_FOREVER) < 0)
 		return;
-	/* A party that ended in good order breaks it only for those who wait now. */
-	bool breaks = dead->hold[index] && (!clean || barrier->arrived_ > 0);
-	if (breaks)
-		break_it(lane, barrier);
-	crew__set64(lane, &dead->hold[index], 0);
-	if (breaks)
-		crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
-	else
+	if (!dead->hold[index]) {
 		crew__leave(lane, &barrier->guard_);
+		return;
+	}
+	break_it(lane, barrier, clean ? LEFT_BY_ONE : BROKEN);
+	be_none(lane, barrier, dead, index);
+	crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
 }

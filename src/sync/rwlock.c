@@ -4,11 +4,12 @@
  * State    writers_: a lock that writers take; BROKEN in it is the rwlock's "not repaired".
  *          writer_: the writer's id from before it looks for readers until it is done; bit 31: readers may sleep on it.
  *          hold READ in a reader's lane: it reads, or is about to find that it may not yet.
- *          bell_: rings when a reader goes while a writer waits.
+ *          lane->gone: a bell in each reader's lane; rings when it stops reading. There, because the lock may be freed as soon
+ *          as its last reader is gone.
  * Writers  writer_: who holds writers_; SLEEPERS by readers, by CAS; the sweep of a dead writer.
  * Order    reader: (A) store the hold, (B) look at writer_.   writer: (C) store writer_, (D) look at the holds.
  *          All four sequentially consistent: impossible that both miss each other.
- * Death    a reader: its hold goes with the sweep, which rings. A writer: writers_ becomes BROKEN, then writer_ 0.
+ * Death    a reader: its hold goes with the sweep, which rings for it. A writer: writers_ becomes BROKEN, then writer_ 0.
  */
 #include <crew/rwlock.h>
 #include "base/sys.h"
@@ -20,14 +21,12 @@ static int reader_result(const struct crew_rwlock *lock)
 }
 
 /* Forget a hold for reading; tell a writer that may be waiting for it. */
-static void stop_reading(struct crew_rwlock *lock, struct crew__lane *lane, int hold)
+static void stop_reading(struct crew__lane *lane, int hold)
 {
-	__atomic_store_n(&lane->bell, crew__offset(&lock->bell_), __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->bell, crew__offset(&lane->gone), __ATOMIC_RELAXED); /* a death after the next line owes the ring */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&lane->hold[hold], 0, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&lock->writer_, __ATOMIC_SEQ_CST) & CREW__OWNER)
-		crew__ring(lane, &lock->bell_, UINT32_MAX);
-	else
-		__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
+	crew__ring(lane, &lane->gone, UINT32_MAX);
 }
 
 int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
@@ -49,7 +48,7 @@ int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 		uint32_t writer = __atomic_load_n(&lock->writer_, __ATOMIC_SEQ_CST); /* (B) */
 		if (!(writer & CREW__OWNER))
 			return reader_result(lock);
-		stop_reading(lock, lane, hold);
+		stop_reading(lane, hold);
 		if ((writer & CREW__OWNER) == me)
 			return -EDEADLK;
 		if (crew__spin(turn++))
@@ -64,15 +63,27 @@ int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 	}
 }
 
-/* A living lane that reads this lock, or 0. */
-static uint32_t find_reader(const struct crew_rwlock *lock)
+/* A lane that reads this lock, or NULL. Dead or alive: a dead one's hold goes with its sweep. */
+static struct crew__lane *find_reader(const struct crew_rwlock *lock)
 {
 	struct crew__lane *lane;
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
-		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE &&
-				crew__hold_find(lane, CREW__HOLD_READ, lock) >= 0) /* (D) */
-			return crew__lane_id(lane);
-	return 0;
+		if (crew__hold_find(lane, CREW__HOLD_READ, lock) >= 0) /* (D) */
+			return lane;
+	return NULL;
+}
+
+/* Wait until this lane has stopped reading, or is dead and swept. -ETIMEDOUT. */
+static int await_reader(const struct crew_rwlock *lock, struct crew__lane *lane, struct crew__lane *reader, crew_time deadline)
+{
+	for (;;) {
+		uint32_t id = crew__lane_id(reader), seen = crew__bell_look(&reader->gone);
+		if (crew__hold_find(reader, CREW__HOLD_READ, lock) < 0)
+			return 0;
+		if (crew__bell_wait(lane, &reader->gone, seen, deadline) < 0 &&
+				crew__hold_find(reader, CREW__HOLD_READ, lock) >= 0 && !crew__lane_reap(id))
+			return -ETIMEDOUT;
+	}
 }
 
 static void stop_writing(struct crew_rwlock *lock, struct crew__lane *lane, bool keep_broken)
@@ -101,16 +112,13 @@ int crew_rwlock_write(struct crew_rwlock *lock, crew_time deadline)
 		return -ENOLCK;
 	}
 	__atomic_store_n(&lock->writer_, crew__lane_id(lane), __ATOMIC_SEQ_CST); /* (C) */
-	for (;;) {
-		uint32_t seen = crew__bell_look(&lock->bell_);
-		uint32_t reader = find_reader(lock);
-		if (!reader)
-			return r;
-		if (crew__bell_wait(lane, &lock->bell_, seen, deadline) < 0 && find_reader(lock) && !crew__lane_reap(reader)) {
+	for (struct crew__lane *reader; (reader = find_reader(lock));) {
+		if (await_reader(lock, lane, reader, deadline) < 0) {
 			stop_writing(lock, lane, r == CREW_OWNER_DIED);
 			return -ETIMEDOUT;
 		}
 	}
+	return r;
 }
 
 void crew_rwlock_release(struct crew_rwlock *lock)
@@ -126,7 +134,7 @@ void crew_rwlock_release(struct crew_rwlock *lock)
 	if (hold < 0)
 		crew__panic("crew_rwlock_release: lock %p is not held by this thread", (void *)lock);
 	if (--lane->hold_count[hold] == 0)
-		stop_reading(lock, lane, hold);
+		stop_reading(lane, hold);
 }
 
 void crew_rwlock_repaired(struct crew_rwlock *lock)
@@ -136,11 +144,4 @@ void crew_rwlock_repaired(struct crew_rwlock *lock)
 			(__atomic_load_n(&lock->writer_, __ATOMIC_RELAXED) & CREW__OWNER) != crew__lane_id(lane))
 		crew__panic("crew_rwlock_repaired: lock %p is not held for writing by this thread", (void *)lock);
 	__atomic_fetch_and(&lock->writers_.word_, ~CREW__BROKEN, __ATOMIC_RELAXED); /* ordered by the release to come */
-}
-
-void crew__rwlock_sweep(struct crew_rwlock *lock, struct crew__lane *dead, int index)
-{
-	__atomic_store_n(&dead->hold[index], 0, __ATOMIC_SEQ_CST);
-	__atomic_fetch_add(&lock->bell_, 2, __ATOMIC_SEQ_CST); /* the writer's slice covers our own death before the wake */
-	crew__futex_wake(&lock->bell_, UINT32_MAX);
 }

@@ -55,6 +55,16 @@ void crew__set64(struct crew__lane *lane, uint64_t *where, uint64_t value)
 	__atomic_store_n(where, value, __ATOMIC_RELEASE);
 }
 
+int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *object)
+{
+	int i = crew__hold_free(lane, kind);
+	if (i >= 0) {
+		crew__set32(lane, &lane->hold_count[i], 1);
+		crew__set64(lane, &lane->hold[i], crew__hold_word(kind, object));
+	}
+	return i;
+}
+
 void crew__commit(struct crew__lane *lane)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

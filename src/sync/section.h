@@ -42,6 +42,8 @@ static inline int crew__lane_for(const void *object, size_t size, struct crew__l
 int crew__enter(struct crew__lane **ret, uint32_t *guard, crew_time deadline);
 void crew__set32(struct crew__lane *lane, uint32_t *where, uint32_t value);
 void crew__set64(struct crew__lane *lane, uint64_t *where, uint64_t value);
+/* Record a hold, as crew__hold_add, but as part of the section. */
+int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *object);
 /* Everything set so far stays, also if the thread dies; the guard is still held. */
 void crew__commit(struct crew__lane *lane);
 /* Commit and release. */

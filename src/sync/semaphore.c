@@ -13,20 +13,14 @@ void crew_semaphore_init(struct crew_semaphore *semaphore, uint32_t permits)
 	*semaphore = (struct crew_semaphore){ .free_ = permits, .total_ = permits };
 }
 
-/* Inside a section: the lane has `count` permits more in hold `index` (-1: none yet). -ENOLCK. */
+/* Inside a section: the lane has one permit more, in hold `index` (-1: it has none yet). -ENOLCK. */
 static int hold_more(struct crew__lane *lane, struct crew_semaphore *semaphore, int index)
 {
-	if (index >= 0) {
+	if (index < 0)
+		index = crew__hold_set(lane, CREW__HOLD_PERMIT, semaphore);
+	else
 		crew__set32(lane, &lane->hold_count[index], lane->hold_count[index] + 1);
-		return 0;
-	}
-	for (index = 0; index < CREW__HOLDS - CREW__GUARDS && lane->hold[index]; index++)
-		;
-	if (index == CREW__HOLDS - CREW__GUARDS)
-		return -ENOLCK;
-	crew__set32(lane, &lane->hold_count[index], 1);
-	crew__set64(lane, &lane->hold[index], (uint64_t)CREW__HOLD_PERMIT << 56 | crew__offset(semaphore));
-	return 0;
+	return index < 0 ? index : 0;
 }
 
 int crew_semaphore_acquire(struct crew_semaphore *semaphore, crew_time deadline)

@@ -57,6 +57,16 @@ static void wake_owed(uint64_t *offset)
 	__atomic_store_n(offset, 0, __ATOMIC_RELEASE);
 }
 
+/* Its holds for reading go, and writers that wait for it hear of it: also of those that another sweeper has taken away. */
+static void stop_reading(struct crew__lane *dead)
+{
+	for (int i = 0; i < CREW__HOLDS; i++)
+		if (crew__hold_kind(__atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE)) == CREW__HOLD_READ)
+			__atomic_store_n(&dead->hold[i], 0, __ATOMIC_SEQ_CST);
+	crew__bell_change(&dead->gone, UINT32_MAX);
+	crew__futex_wake(&dead->gone, UINT32_MAX);
+}
+
 static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 {
 	free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN);
@@ -68,15 +78,15 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 	wake_owed(&dead->bell);
 	wake_owed(&dead->asleep_on);
 	wake_owed(&dead->waited_on);
+	stop_reading(dead);
 	crew__sweep_settle(dead); /* from here on in sections */
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
 		void *object = crew__hold_object(hold);
 		switch (hold ? crew__hold_kind(hold) : CREW__HOLD_NONE) {
-		case CREW__HOLD_READ: crew__rwlock_sweep(object, dead, i); break;
 		case CREW__HOLD_PERMIT: crew__semaphore_sweep(object, dead, i); break;
 		case CREW__HOLD_PARTY: crew__barrier_sweep(object, dead, i, clean); break;
-		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: break;
+		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: case CREW__HOLD_READ: break;
 		}
 	}
 }
