@@ -159,6 +159,26 @@ TEST(a_starter_killed_at_any_moment_leaves_nothing, .timeout = 60)
 	crew_fini();
 }
 
+TEST(starters_and_their_reapers_killed_together_leave_nothing, .timeout = 60)
+{
+	must(crew_init(NULL));
+	unsigned seed = 11;
+	for (int i = 0; i < 150; i++) {
+		struct crew_process *p = start(options(.function = start_until_killed,
+			.method = i % 2 ? CREW_FORK : CREW_ZYGOTE));
+		struct timespec moment = { 0, rand_r(&seed) % 2000000 };
+		nanosleep(&moment, NULL);
+		const char *name = rand_r(&seed) % 2 ? "crew-zygote" : "crew-keeper";
+		pid_t old = helper(name);
+		kill(old, SIGKILL);
+		must(crew_process_signal(p, SIGKILL));
+		must_be_killed(SIGKILL, p);
+		await(helper(name) != old && helper("crew-zygote") > 0 && helper("crew-keeper") > 0);
+	}
+	await(slots_in_use() == HOUSEHOLD);
+	crew_fini();
+}
+
 /* A family of its own, in a copy of the test: report all pids, then wait to be killed. */
 struct family { pid_t pids[16]; int count, ready; };
 

@@ -148,7 +148,9 @@ TEST(an_id_names_one_life)
 	ck_assert(!crew__process_lives(a));
 	uint32_t b = crew__slot_claim(crew__family.self);
 	ck_assert_uint_ne(a, b);
-	crew__slots_abandon(crew__family.self);
+	crew__slot_abandon(crew__number(b), a);
+	ck_assert_ptr_nonnull(crew__slot_get(b)); /* it is not a's */
+	crew__slot_abandon(crew__number(b), crew__family.self);
 	ck_assert_ptr_null(crew__slot_get(b));
 	ck_assert_ptr_nonnull(crew__slot_get(crew__family.self));
 	crew_fini();

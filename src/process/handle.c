@@ -44,25 +44,6 @@ static bool has_ended(struct crew_process *process, struct crew_status *ret)
 	return true;
 }
 
-/* Whether the process `parent` of a zombie is one that reaps it: a helper, or who forked it. */
-static bool reaps(pid_t parent, const struct crew_process *process)
-{
-	struct crew__slot *slot;
-	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
-		if (slot->pid == parent && __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == CREW__SLOT_RUNNING)
-			return slot->helper || (process->forked && number == crew__number(process->owner));
-	return false;
-}
-
-/* It has ended: will nobody tell how? */
-static bool is_lost(const struct crew_process *process)
-{
-	struct crew__stat stat;
-	if (crew__pidfd_signal(process->pidfd, 0) < 0)
-		return true;
-	return crew__stat(process->pid, &stat) && !reaps(stat.parent, process);
-}
-
 int crew_process_join(struct crew_process *process, crew_time deadline, struct crew_status *ret)
 {
 	struct crew_status ignored;
@@ -70,7 +51,6 @@ int crew_process_join(struct crew_process *process, crew_time deadline, struct c
 	if (!ret)
 		ret = &ignored;
 	for (;;) {
-		bool lost = false;
 		if (has_ended(process, ret))
 			return 0;
 		if (!process->forked || late) {
@@ -87,11 +67,9 @@ int crew_process_join(struct crew_process *process, crew_time deadline, struct c
 			return -ETIMEDOUT;
 		if (!late)
 			late = deadline > crew_after(REAPER_TIME) ? deadline : crew_after(REAPER_TIME);
-		if (!process->forked || process->owner != crew__family.self)
-			lost = is_lost(process);
-		if (lost && !has_ended(process, ret))
+		if ((!process->forked || process->owner != crew__family.self) && crew__is_lost(process->id, process->pidfd))
 			crew__ended(process->id, NULL, NULL);
-		else if (!lost && crew_now() >= late)
+		else if (crew_now() >= late)
 			return -ETIMEDOUT; /* who reaps it is stopped */
 	}
 }

@@ -96,7 +96,8 @@ void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage)
 pid_t crew__reap_any(bool adopted); /* a child that has ended; 0: none has; -ECHILD: there is none */
 void crew__reap_own(struct crew_process *process); /* if it was forked by this process and has ended */
 void crew__reap_disowned(void); /* those forked by this process that have ended, and whose handles are closed */
-void crew__orphans(uint32_t dead_parent); /* end its children that run on, give up what it had claimed */
+void crew__orphans(void); /* end what runs without its starter, give up the slots of the dead */
+bool crew__is_lost(uint32_t id, int pidfd); /* a process that has ended: will nobody tell how? */
 void crew__disown(uint32_t id); /* nobody has a handle on it any more: its slot is given up now, or by its reaper */
 void crew__end_members(crew_time deadline); /* kill all that are left, wait for them and for the helpers */
 

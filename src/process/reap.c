@@ -8,8 +8,10 @@
  *          right one (crew__slot_pidfd).
  *          (A) then look at the parent   against   the parent's end at (A), then look at its children: one of
  *          the two sees the other, so no slot is left behind. Both may: only one release counts.
- * Death    of a reaper before the last step: the process is a zombie still, and the next reaper repeats all.
- *          Keeper and zygote both: nobody reaps for crew; joiners notice (handle.c).
+ * Death    of a reaper before the last step: the process is a zombie still, and the next reaper repeats all; what it
+ *          left of the steps between is done by the reaper's reaper, as the slots in question then have a parent that
+ *          lives no more, and that is all that crew__orphans looks for.
+ *          Keeper and zygote both: nobody reaps for crew; joiners notice (crew__is_lost).
  */
 #include <limits.h>
 #include <crew/trace.h>
@@ -94,15 +96,16 @@ void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage)
 		slot->ended_code = CLD_EXITED;
 		slot->ended_status = slot->said - 1;
 	}
-	uint32_t parent = slot->parent, has_started = slot->has_started;
+	uint32_t parent = slot->parent;
+	bool had_slots = slot->has_started || slot->helper;
 	int64_t pid = slot->pid;
 	if (!crew__slot_move(id, CREW__SLOT_RUNNING, CREW__SLOT_ENDED)) /* (A) */
 		return;
 	crew__futex_wake(&slot->state, INT_MAX);
 	if (crew_trace_on())
 		crew_trace_event("process", "end", pid);
-	if (has_started)
-		crew__orphans(id);
+	if (had_slots)
+		crew__orphans();
 	if (slot->helper || __atomic_load_n(&slot->disowned, __ATOMIC_SEQ_CST) || !crew__process_lives(parent))
 		crew__slot_release(id);
 }
@@ -163,19 +166,68 @@ void crew__reap_disowned(void)
 			reap_forked(P_PID, (id_t)slot->pid, crew__id(number, slot->generation));
 }
 
-/* The lifelines have ended them, unless they closed theirs. */
-void crew__orphans(uint32_t dead_parent)
+/* Whether the process `parent` of a zombie is one that reaps it: a helper, or who forked it. */
+static bool reaps(pid_t parent, const struct crew__slot *child)
 {
 	struct crew__slot *slot;
-	crew__slots_abandon(dead_parent);
-	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
-		if (slot->parent != dead_parent || state_of(slot) != CREW__SLOT_RUNNING || slot->detached || slot->helper)
-			continue;
-		int fd = crew__slot_pidfd(crew__id(number, slot->generation));
-		if (fd >= 0)
+	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
+		if (slot->pid == parent && state_of(slot) == CREW__SLOT_RUNNING)
+			return slot->helper || (child->forked && number == crew__number(child->parent));
+	return false;
+}
+
+bool crew__is_lost(uint32_t id, int pidfd)
+{
+	struct crew__slot *slot = crew__slot_get(id);
+	struct crew__stat stat;
+	bool freed = crew__pidfd_signal(pidfd, 0) < 0; /* look at the slot after that: a reaper writes first */
+	if (!slot || state_of(slot) != CREW__SLOT_RUNNING)
+		return false;
+	return freed || (crew__stat(slot->pid, &stat) && !reaps(stat.parent, slot));
+}
+
+/* It runs on without its starter: it has closed its lifeline, or is about to end. Whether its slot may have changed. */
+static bool end_orphan(uint32_t id, struct crew__slot *slot)
+{
+	int fd = crew__slot_pidfd(id);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	bool lost = fd == -ESRCH;
+	if (fd >= 0) {
+		struct crew__stat stat;
+		bool nobodys = crew__stat(slot->pid, &stat) && !reaps(stat.parent, slot);
+		if (!slot->detached)
 			crew__pidfd_kill_group(fd);
-		crew__close(&fd);
+		lost = nobodys && crew__poll(&end, 1, crew_after(slot->detached ? 0 : 100 * CREW_MILLISECOND)) > 0;
 	}
+	crew__close(&fd);
+	if (lost && state_of(slot) == CREW__SLOT_RUNNING)
+		crew__ended(id, NULL, NULL);
+	return lost;
+}
+
+void crew__orphans(void)
+{
+	static _Thread_local bool busy; /* further up in this call already: it will see to that, too */
+	struct crew__slot *slot;
+	if (busy)
+		return;
+	busy = true;
+	for (bool again = true; again;) {
+		again = false;
+		for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
+			uint32_t parent = __atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE), state = state_of(slot);
+			uint32_t id = crew__id(number, __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE));
+			if (parent == 0 || crew__process_lives(parent))
+				continue;
+			if (state == CREW__SLOT_RUNNING) {
+				again |= !slot->helper && end_orphan(id, slot);
+			} else {
+				crew__slot_abandon(number, parent);
+				again |= state != CREW__SLOT_FREE; /* now those that it had are nobody's, too */
+			}
+		}
+	}
+	busy = false;
 }
 
 static bool is_left(uint32_t number, const struct crew__slot *slot)

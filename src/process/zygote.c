@@ -157,7 +157,6 @@ static void take_over(void)
 	snprintf(crew__slot_get(crew__family.self)->name, sizeof ((struct crew__slot *)0)->name, "crew-keeper");
 	crew__close(&me.keeper);
 	crew__ended(me.keeper_id, NULL, NULL);
-	crew__orphans(me.keeper_id);
 }
 
 static void work(void) __attribute__((noreturn));

@@ -121,11 +121,11 @@ bool crew__slot_register(uint32_t id, uint32_t parent, pid_t pid);
 
 /*
  * STARTING or ENDED -> FREE, generation + 1, parent 0 last; anything else stays as it is. If the releaser, or a
- * parent, dies, whoever reaps that process calls crew__slots_abandon: slots of its children that are not
- * RUNNING are released; a RUNNING one is released by who reaps it, because its parent lives no more.
+ * parent, dies, the layer process calls crew__slot_abandon for what that one had: the same for a slot that is not RUNNING,
+ * and for a claim that went no further. A RUNNING one is released by who reaps it, because its parent lives no more.
  */
 void crew__slot_release(uint32_t id);
-void crew__slots_abandon(uint32_t dead_parent);
+void crew__slot_abandon(uint32_t number, uint32_t dead_parent);
 
 /* Of /proc/PID/stat. False if it cannot be read. */
 struct crew__stat { pid_t parent, group; bool zombie; uint64_t born; /* ns of CLOCK_BOOTTIME, rounded down to a tick */ };

@@ -5,7 +5,7 @@
  *          slot.parent: the claim on a slot, an id; 0 is free. slot.state: see region.h.
  * Moves    claim: CAS parent 0 -> me, then the fields, then state STARTING.
  *          release: CAS {state, generation} -> {FREE, generation + 1}, then parent 0: one releaser wins.
- * Death    in claim: parent names the dead, state is FREE or STARTING: crew__slots_abandon releases it.
+ * Death    in claim: parent names the dead, state is FREE or STARTING: crew__slot_abandon releases it.
  *          in release: the same. In growth: the mutex is robust, `high` is raised last, so what was
  *          set up above it is set up again.
  */
@@ -172,18 +172,16 @@ void crew__slot_release(uint32_t id)
 		drop_claim(slot, parent);
 }
 
-void crew__slots_abandon(uint32_t dead_parent)
+void crew__slot_abandon(uint32_t number, uint32_t dead_parent)
 {
-	struct crew__slot *slot;
-	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
-		uint32_t generation = __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE);
-		if (__atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE) != dead_parent)
-			continue;
-		if (__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST) == CREW__SLOT_FREE)
-			drop_claim(slot, dead_parent); /* it died while it claimed or released */
-		else
-			crew__slot_release(crew__id(number, generation));
-	}
+	struct crew__slot *slot = crew__slot_at(number);
+	uint32_t generation = __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE) != dead_parent)
+		return;
+	if (__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST) == CREW__SLOT_FREE)
+		drop_claim(slot, dead_parent); /* it died while it claimed or released */
+	else
+		crew__slot_release(crew__id(number, generation));
 }
 
 bool crew__process_lives(uint32_t id)
