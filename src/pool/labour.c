@@ -27,6 +27,24 @@ int crew__worker_begin(struct crew_pool *pool, unsigned number, uint32_t life, i
 	return r;
 }
 
+/* READY -> RUNNING, if there is one, and this worker has not run its share. */
+static struct crew__task *take(struct crew__move *move, struct crew__worker *worker)
+{
+	struct crew_pool *pool = move->pool;
+	struct crew__task *task = crew__task_at(pool->ready_first);
+	if (!task || (pool->tasks_per_worker && worker->ran >= pool->tasks_per_worker))
+		return NULL;
+	crew__rest_no_more(move, worker);
+	crew__take_out(move, &pool->ready_first, &pool->ready_last, task);
+	crew__set32(move->lane, &task->state, CREW__TASK_RUNNING);
+	crew__set32(move->lane, &task->worker, (uint32_t)(worker - pool->worker));
+	crew__set32(move->lane, &task->starts, task->starts + 1);
+	crew__set64(move->lane, &worker->task, crew__offset(task));
+	if (task->timeout)
+		crew__set64(move->lane, (uint64_t *)&worker->deadline, (uint64_t)crew_after(task->timeout));
+	return task;
+}
+
 int crew__task_take(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task **ret, uint32_t *seen)
 {
 	struct crew__move move;
@@ -36,25 +54,16 @@ int crew__task_take(struct crew_pool *pool, unsigned number, uint32_t life, stru
 	int r = crew__move_begin(&move, pool, CREW_FOREVER);
 	if (r < 0)
 		return r;
-	struct crew__task *task = crew__task_at(pool->ready_first);
 	if (!may_work(pool, worker, life)) {
 		r = -EPIPE;
 	} else if (pool->tasks_per_worker && worker->ran >= pool->tasks_per_worker) {
 		crew__rest_no_more(&move, worker);
 		crew__set32(move.lane, &worker->state, CREW__WORKER_LEAVING);
 		r = -EPIPE;
-	} else if (task) {
-		crew__rest_no_more(&move, worker);
-		crew__take_out(&move, &pool->ready_first, &pool->ready_last, task);
-		crew__set32(move.lane, &task->state, CREW__TASK_RUNNING);
-		crew__set32(move.lane, &task->worker, number);
-		crew__set32(move.lane, &task->starts, task->starts + 1);
-		crew__set64(move.lane, &worker->task, crew__offset(task));
-		if (task->timeout)
-			crew__set64(move.lane, (uint64_t *)&worker->deadline, (uint64_t)crew_after(task->timeout));
-		*ret = task;
-	} else if (!worker->idle) {
-		crew__rest(&move, worker);
+	} else {
+		*ret = take(&move, worker);
+		if (!*ret && !worker->idle)
+			crew__rest(&move, worker);
 	}
 	crew__move_end(&move);
 	return r;
@@ -67,9 +76,10 @@ static uint32_t count_used(const struct crew__task *task)
 }
 
 int crew__task_finish(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task *task, int error,
-		bool ends_attempt)
+		bool ends_attempt, struct crew__task **ret_next)
 {
 	struct crew__move move;
+	*ret_next = NULL;
 	struct crew__worker *worker = &pool->worker[number];
 	int r = crew__move_begin(&move, pool, CREW_FOREVER);
 	if (r < 0)
@@ -96,6 +106,8 @@ int crew__task_finish(struct crew_pool *pool, unsigned number, uint32_t life, st
 				snprintf(task->message, sizeof task->message, "the task returned %d: %s", error, crew_strerror(error));
 			crew__settle(&move, task, error < 0 ? -EREMOTEIO : 0);
 		}
+		if (may_work(pool, worker, life))
+			*ret_next = take(&move, worker);
 	}
 	crew__move_end(&move);
 	return counts ? 0 : -EPIPE;

@@ -212,9 +212,12 @@ int crew__worker_begin(struct crew_pool *pool, unsigned number, uint32_t life, i
 /* READY -> RUNNING. *ret is NULL when nothing is ready: the worker is on the idle list then; sleep on its bell at `*seen`. */
 int crew__task_take(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task **ret, uint32_t *seen);
 
-/* RUNNING -> DONE, or READY again after an error. ends_attempt: what this thread has allocated stays, in the same step. */
+/*
+ * RUNNING -> DONE, or READY again after an error. ends_attempt: what this thread has allocated stays, in the same step.
+ * In the same step, too: the next task is taken, if one is ready.
+ */
 int crew__task_finish(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task *task, int error,
-		bool ends_attempt);
+		bool ends_attempt, struct crew__task **ret_next);
 
 /* ── the supervisor's moves: -ETIMEDOUT if the guard was not free by the deadline ── */
 

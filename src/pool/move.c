@@ -45,6 +45,7 @@
 #include "pool/move.h"
 
 #define PATIENCE (100 * CREW_MILLISECOND)
+#define LINGER 4 /* times the usual spin: together longer than a wake-up takes */
 
 int crew__move_begin(struct crew__move *move, struct crew_pool *pool, crew_time deadline)
 {
@@ -175,4 +176,13 @@ void crew__settle(struct crew__move *move, struct crew__task *task, int outcome)
 	}
 	if (pool->unfinished == 0)
 		crew__ring_at_end(move, &pool->news);
+}
+
+int crew__linger(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
+{
+	for (unsigned round = 0; deadline > CREW_POLL && round < LINGER; round++)
+		for (unsigned turn = 0; crew__spin(turn); turn++)
+			if (crew__bell_look(bell) >> 1 != seen >> 1)
+				return 0;
+	return crew__bell_wait(lane, bell, seen, deadline);
 }

@@ -31,6 +31,12 @@ crew_time crew__patience(crew_time deadline);
 
 void crew__ring_at_end(struct crew__move *move, uint32_t *bell);
 
+/*
+ * crew__bell_wait, but spin for longer than a wake-up takes before it sleeps. With the usual spin, which is shorter, two who hand each other
+ * work would both sleep each time: one wakes only when the other has just given up.
+ */
+int crew__linger(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
+
 /* Lists of tasks, linked both ways. */
 void crew__append(struct crew__move *move, uint64_t *first, uint64_t *last, struct crew__task *task);
 void crew__take_out(struct crew__move *move, uint64_t *first, uint64_t *last, struct crew__task *task);

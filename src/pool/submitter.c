@@ -141,7 +141,7 @@ int crew__task_collect(struct crew_pool *pool, struct crew__task *task, uint32_t
 			if (gone)
 				return -ESRCH;
 		}
-		r = over ? -ECANCELED : crew__bell_wait(lane, &task->bell, seen, deadline);
+		r = over ? -ECANCELED : crew__linger(lane, &task->bell, seen, deadline);
 	}
 	return r;
 }
@@ -154,7 +154,7 @@ int crew__task_await(struct crew_pool *pool, struct crew__task *task, uint32_t g
 		uint32_t seen = crew__bell_look(&task->bell);
 		if (crew__peek32(&task->state) == CREW__TASK_DONE || crew__peek32(&task->generation) != generation)
 			return 0; /* only a hint: crew__task_collect makes sure */
-		r = crew__peek32(&pool->phase) == CREW__POOL_OVER ? -ECANCELED : crew__bell_wait(lane, &task->bell, seen, deadline);
+		r = crew__peek32(&pool->phase) == CREW__POOL_OVER ? -ECANCELED : crew__linger(lane, &task->bell, seen, deadline);
 	}
 	return r;
 }

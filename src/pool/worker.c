@@ -14,8 +14,8 @@
 #include <crew/trace.h>
 #include "base/sys.h"
 #include "memory/heap.h"
+#include "pool/move.h"
 #include "pool/worker.h"
-#include "sync/section.h"
 
 static _Thread_local struct running {
 	struct crew_pool *pool;
@@ -65,7 +65,7 @@ static int call(struct crew_pool *pool, struct crew__task *task)
 	return task->function(argument, result, pool->context);
 }
 
-int crew__worker_run(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task *task)
+static int run_one(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task *task, struct crew__task **ret_next)
 {
 	struct crew__lane *lane;
 	int r = crew__lane_self(&lane);
@@ -90,23 +90,33 @@ int crew__worker_run(struct crew_pool *pool, unsigned number, uint32_t life, str
 	running = before;
 	if (outermost && error < 0)
 		crew__attempt_end(lane, false);
-	return crew__task_finish(pool, number, life, task, error, outermost);
+	return crew__task_finish(pool, number, life, task, error, outermost, ret_next);
+}
+
+int crew__worker_run(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task *task)
+{
+	int r = 0;
+	while (r == 0 && task)
+		r = run_one(pool, number, life, task, &task);
+	return r;
 }
 
 static void work(struct crew_pool *pool, unsigned number, uint32_t life)
 {
 	struct crew__lane *lane;
+	uint32_t *bell = &pool->worker[number].bell;
 	if (crew__lane_self(&lane) < 0)
 		return;
-	for (;;) {
+	for (bool warm = false;;) {
 		struct crew__task *task;
 		uint32_t seen;
 		if (crew__task_take(pool, number, life, &task, &seen) < 0)
 			return;
-		if (!task)
-			(void)crew__bell_wait(lane, &pool->worker[number].bell, seen, CREW_FOREVER);
-		else if (crew__worker_run(pool, number, life, task) < 0)
+		if (task && crew__worker_run(pool, number, life, task) < 0)
 			return;
+		if (!task)
+			(void)(warm ? crew__linger : crew__bell_wait)(lane, bell, seen, CREW_FOREVER);
+		warm = task != NULL; /* after a slice of idle sleep it does not spin again */
 	}
 }
 

@@ -12,7 +12,7 @@ int crew__worker_main(void *argument, size_t size);
 /* The same in this thread: initialise, then run tasks until there is no more to do here. */
 int crew__worker_live(struct crew_pool *pool, unsigned number, uint32_t life);
 
-/* Run one task that has been taken. 0, or -EPIPE when its end did not count. */
+/* Run the task that has been taken, and all that are taken with the ends of those before. 0, or -EPIPE when an end did not count. */
 int crew__worker_run(struct crew_pool *pool, unsigned number, uint32_t life, struct crew__task *task);
 
 /* The pool whose task this thread runs, or NULL. */
