@@ -226,6 +226,31 @@ TEST(threads_share_the_heap, .timeout = 60)
 	crew_fini();
 }
 
+/* An attempt with blocks of many sizes, over many runs, some of them freed again, and all of it failed. */
+TEST(a_failed_attempt_leaves_no_block_of_any_size)
+{
+	must(crew_init(NULL));
+	struct crew__lane *lane;
+	must(crew__lane_self(&lane));
+	for (int round = 0; round < 3; round++) {
+		void *mine[50], *p;
+		for (int i = 0; i < 50; i++)
+			must(crew_alloc((size_t)(40 + i * 120), &mine[i])); /* the family's, between the attempt's */
+		crew__attempt_begin(lane);
+		for (int i = 0; i < 3000; i++) {
+			must(crew_alloc((size_t)(1 + i * 37 % 9000), &p));
+			if (i % 5 == 0)
+				crew_free(p);
+		}
+		crew__attempt_end(lane, false);
+		ck_assert_uint_eq(stats().blocks, 50);
+		for (int i = 0; i < 50; i++)
+			crew_free(mine[i]);
+	}
+	ck_assert_uint_eq(stats().blocks, 0);
+	crew_fini();
+}
+
 struct hand { void *block; int how; };
 
 static void *die_with_full_hands(void *argument)

@@ -23,6 +23,7 @@ static void *find(struct crew__heap *heap, uint64_t header, uint32_t *number, ui
 		switch ((enum span_kind)span->kind) {
 		case SPAN_FREE:
 			++*number;
+			*index = 0;
 			continue;
 		case SPAN_LARGE:
 			if (span->owner == header)
