@@ -675,10 +675,10 @@ static void show_killed_allocations(double seconds)
 {
 	struct juggle *j = shared(1, sizeof *j);
 	unsigned workers = cli.workers < 64 ? cli.workers : 64;
+	struct crew_memory_stats before, after; /* around all of it: the pool has blocks of its own */
+	must("crew_memory_stats", crew_memory_stats(&before));
 	struct crew_pool *pool = start_pool(&cli, &(struct crew_pool_options){ .workers = workers, .context = j,
 		.attempts = 1000000, .chaos = cli.chaos > 0 ? cli.chaos : 50, .chaos_seed = cli.seed });
-	struct crew_memory_stats before, after;
-	must("crew_memory_stats", crew_memory_stats(&before));
 	crew_ticket ticket[64];
 	for (unsigned i = 0; i < workers; i++)
 		must("crew_pool_submit", crew_pool_submit(pool, &(struct crew_task){ .function = juggle, .index = i },
@@ -694,12 +694,12 @@ static void show_killed_allocations(double seconds)
 	seconds = stats_clock() - begin;
 	struct crew_pool_stats stats;
 	crew_pool_stats(pool, &stats);
+	crew_pool_terminate(pool);
 	must("crew_memory_stats", crew_memory_stats(&after));
 	report_check(report, crew_heap_check() == 0, "allocations: the heap is broken");
 	report_check(report, after.blocks == before.blocks, "allocations: %" PRIu64 " blocks before, %" PRIu64 " after",
 		before.blocks, after.blocks);
 	report_uint(row("crash, in crew_alloc and crew_free", after.peak, seconds), "deaths", stats.deaths);
-	crew_pool_terminate(pool);
 	crew_free(j);
 }
 
