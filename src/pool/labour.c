@@ -183,14 +183,14 @@ static void end_run(struct crew__move *move, struct crew__task *task, const stru
 }
 
 int crew__worker_end(struct crew_pool *pool, unsigned number, const struct crew__death *death, crew_time deadline,
-		struct crew__worker *ret_before)
+		struct crew__life *ret)
 {
 	struct crew__move move;
 	struct crew__worker *worker = &pool->worker[number];
 	int r = crew__move_begin(&move, pool, deadline);
 	if (r < 0)
 		return r;
-	*ret_before = *worker;
+	*ret = (struct crew__life){ worker->state, !worker->task && !worker->ran, worker->error };
 	bool chaos = death->chaos && death->signal == SIGKILL && worker->doom == CREW__DOOM_NONE;
 	bool has_left = worker->state == CREW__WORKER_LEAVING || worker->state == CREW__WORKER_FAILED ||
 			crew__peek32(&pool->phase) >= CREW__POOL_LEAVING;

@@ -231,9 +231,15 @@ struct crew__death {
 	int signal, exit_code; /* exit_code -1: by a signal, or unknown */
 	bool chaos;            /* such a kill was sent */
 };
-/* Its task is READY again, or DONE; *ret_before: what the ledger said before. */
+/* What a worker was at when its life ended. */
+struct crew__life {
+	enum crew__worker_state state;
+	bool idle;             /* it has run nothing, and was running nothing */
+	int error;             /* FAILED: what the initialiser returned */
+};
+/* Its task is READY again, or DONE. */
 int crew__worker_end(struct crew_pool *pool, unsigned number, const struct crew__death *death, crew_time deadline,
-		struct crew__worker *ret_before);
+		struct crew__life *ret);
 
 /* No worker can be started, because of `error`: every task ends with -EPIPE, now and later. */
 int crew__pool_break(struct crew_pool *pool, int error, crew_time deadline);

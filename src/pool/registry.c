@@ -82,9 +82,9 @@ void crew__ledger_free(struct crew_pool *pool)
 {
 	struct crew__lane *lane;
 	struct crew__batch *batch;
-	struct crew__worker before;
+	struct crew__life life;
 	for (uint32_t i = 0; i < pool->workers; i++) /* a task that a dead worker ran is nobody's now */
-		crew__worker_end(pool, i, &(struct crew__death){ .exit_code = -1 }, CREW_FOREVER, &before);
+		crew__worker_end(pool, i, &(struct crew__death){ .exit_code = -1 }, CREW_FOREVER, &life);
 	while ((batch = crew__batch_at(crew__peek64(&pool->batches))))
 		crew__batch_drop(pool, batch);
 	if (crew__enter(&lane, &registry()->guard, CREW_FOREVER) < 0)

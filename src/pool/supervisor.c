@@ -165,26 +165,24 @@ static void bury(struct crew__supervisor *s, unsigned i)
 	struct watch *watch = &s->watch[i];
 	struct crew_status status = { .state = CREW_ENDED_UNKNOWN };
 	struct crew__death death = { .exit_code = -1, .chaos = watch->chaos };
-	struct crew__worker before;
+	struct crew__life life;
 	int r;
 	finish(s, i, crew_after(LEAVE_TIME), &status);
 	if (status.state == CREW_KILLED)
 		death.signal = status.signal;
 	if (status.state == CREW_EXITED)
 		death.exit_code = status.code;
-	INSIST(r, crew__worker_end(s->pool, i, &death, crew_after(PATIENCE), &before));
+	INSIST(r, crew__worker_end(s->pool, i, &death, crew_after(PATIENCE), &life));
 	if (r < 0)
 		return;
-	bool failed = before.state == CREW__WORKER_FAILED, stillborn = before.state == CREW__WORKER_STARTING && !watch->chaos;
+	bool failed = life.state == CREW__WORKER_FAILED, stillborn = life.state == CREW__WORKER_STARTING && !watch->chaos;
 	if (failed || stillborn) {
-		note_failure(s, watch, failed ? before.error : -EOWNERDEAD);
+		note_failure(s, watch, failed ? life.error : -EOWNERDEAD);
 	} else {
-		/* Not faster than somebody kills it. */
-		bool idle = before.state == CREW__WORKER_READY && !before.task && !before.ran && !watch->chaos;
 		watch->failures = 0;
-		watch->start_at = idle ? crew_after(BACK_OFF) : CREW_POLL;
+		watch->start_at = life.idle && !watch->chaos ? crew_after(BACK_OFF) : CREW_POLL; /* not as fast as somebody kills it */
 	}
-	if (!failed && before.state != CREW__WORKER_LEAVING)
+	if (!failed && life.state != CREW__WORKER_LEAVING)
 		crew_trace_event("pool", "worker died", i);
 }
 
