@@ -33,7 +33,7 @@ static unsigned count_threads(void)
 static bool other_threads_run(void)
 {
 	crew_time until = crew_after(20 * CREW_MILLISECOND);
-	while (count_threads() > (CREW__TSAN ? 2 : 1)) {
+	while (count_threads() > (CREW__TSAN ? 3 : 1)) {
 		if (crew_now() >= until)
 			return true;
 		sched_yield();

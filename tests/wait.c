@@ -420,7 +420,7 @@ TEST(a_forked_child_and_a_new_family_start_without_the_poller)
 	close_items();
 	end();
 	/* In a forked process TSan runs another thread of its own from the first pthread_create on. */
-	must(crew_init(&(struct crew_init_options){ .threads_are_safe = CREW__TSAN }));
+	must(crew_init(NULL));
 	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
 	make_items();
 	must_be(-ETIMEDOUT, crew_wait_any(items, KINDS, crew_after(MS)));

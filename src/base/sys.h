@@ -17,7 +17,7 @@
 #include <crew/base.h>
 #include <crew/error.h>
 
-/* Built with TSan: it runs a thread of its own, and its shadow costs four times the address space. */
+/* Built with TSan: it runs threads of its own, another one after fork, and its shadow costs four times the address space. */
 #if defined(__SANITIZE_THREAD__)
 #define CREW__TSAN 1
 #elif defined(__has_feature)
