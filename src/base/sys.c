@@ -144,3 +144,16 @@ int crew__waitid(idtype_t type, id_t id, siginfo_t *ret, int options, struct rus
 			return -errno;
 	return 0;
 }
+
+int crew__fd_raise(int fd)
+{
+	if (fd < 0 || fd >= 64)
+		return fd;
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, 64);
+	if (high < 0) /* a low 'ulimit -n': 3 ... 18 are what children may be handed */
+		high = fcntl(fd, F_DUPFD_CLOEXEC, 19);
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}

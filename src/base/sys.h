@@ -65,6 +65,8 @@ ssize_t crew__sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t crew__recvmsg(int fd, struct msghdr *message, int flags);
 int crew__poll(struct pollfd *fds, nfds_t count, crew_time deadline); /* as poll(2); 0 at the deadline */
 int crew__open(const char *path, int flags, mode_t mode);
+/* The same open file at 64 or above, out of the way of standard streams and of what children are handed; close-on-exec. Errors pass through. */
+int crew__fd_raise(int fd);
 int crew__setrlimit(int resource, const struct rlimit *limit);
 /* waitid(2) with resource usage; 0, or a negative errno. ret->si_pid is 0 with WNOHANG and nothing to report. */
 int crew__waitid(idtype_t type, id_t id, siginfo_t *ret, int options, struct rusage *usage);

@@ -31,14 +31,9 @@ int crew_trace_open(const char *path)
 {
 	if (crew_trace_on())
 		return -EBUSY;
-	int fd = crew__open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0666);
+	int fd = crew__fd_raise(crew__open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0666));
 	if (fd < 0)
 		return fd;
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, 64); /* out of the way of descriptors that children are handed */
-	if (high >= 0) {
-		close(fd);
-		fd = high;
-	}
 	if (write(fd, "[\n", 2) != 2) {
 		int error = errno;
 		close(fd);

@@ -63,19 +63,6 @@ void crew__close(int *fd)
 	*fd = -1;
 }
 
-int crew__fd_raise(int fd)
-{
-	if (fd < 0 || fd >= 64)
-		return fd;
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, 64);
-	if (high < 0) /* a low 'ulimit -n': 3 ... 18 are what children may be handed */
-		high = fcntl(fd, F_DUPFD_CLOEXEC, 19);
-	if (high < 0)
-		return fd;
-	close(fd);
-	return high;
-}
-
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4u
 #endif

@@ -61,7 +61,6 @@ int crew__send(int socket, const void *data, size_t size, const int *fds, unsign
 /* Bytes received, 0 at the end, or a negative errno. *count: in: room, out: how many came. */
 ssize_t crew__receive(int socket, void *data, size_t size, int *fds, unsigned *count);
 void crew__close(int *fd); /* and make it -1; -1 is fine */
-int crew__fd_raise(int fd); /* move it out of the way of 0 ... 63, close-on-exec; on failure it stays where it is */
 /* Close every descriptor from `from` on but keep[]; at_exec: only once a program is executed. -1 in keep[] is fine. */
 void crew__close_others(unsigned from, int *keep, unsigned count, bool at_exec);
 

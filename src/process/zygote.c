@@ -190,7 +190,6 @@ static void close_all_but(int report)
 	for (int fd = 1; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0)
 			dup2(null, fd); /* or a later descriptor would become somebody's stdout */
-	crew__family.memfd = crew__fd_raise(crew__family.memfd);
 	int keep[] = { crew__family.memfd, me.requests, crew__requests, me.family, crew__trace_fd(), report };
 	crew__close_others(3, keep, sizeof keep / sizeof *keep, false);
 }

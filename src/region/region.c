@@ -66,7 +66,7 @@ int crew__region_create(uint64_t bytes, uint64_t memory_cap)
 	while (!asked && bytes > LEAST_BYTES && bytes > limits.address_space / 2)
 		bytes /= 2; /* leave the program room of its own */
 
-	int fd = crew__memfd_create("crew", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = crew__fd_raise(crew__memfd_create("crew", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	if (fd < 0)
 		return fd;
 	void *base = NULL;
