@@ -271,6 +271,9 @@ void crew__ledger_free(struct crew_pool *pool);
  */
 void crew__ledger_clear(crew_time deadline);
 
+/* 0, or -EINVAL after a line that says which invariant of move.c does not hold. */
+int crew__ledger_check(struct crew_pool *pool);
+
 /* Some pool opened by this process that is still open; NULL: none. */
 struct crew_pool *crew__ledger_mine(void);
 
