@@ -48,8 +48,9 @@ extern struct harness_note *harness_note;
 
 static inline void harness_mark(const char *file, int line)
 {
-	harness_note->file = file;
-	harness_note->line = line;
+	/* Threads of the test may assert, too; which of them was last does not matter. */
+	__atomic_store_n(&harness_note->file, file, __ATOMIC_RELAXED);
+	__atomic_store_n(&harness_note->line, line, __ATOMIC_RELAXED);
 }
 
 struct harness_test {
