@@ -4,7 +4,7 @@
  * What the promise is: a message is whole or not there; whoever waits is told of a death within CREW_NOTICE
  * (crew/lock.h); and after all of it the heap has no block more than before.
  */
-#include "harness.h"
+#include "family.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,7 +15,6 @@
 #include <crew/crew.h>
 #include "region/lane.h"
 
-#define MS CREW_MILLISECOND
 #define SOON (5 * CREW_NOTICE) /* on a busy machine */
 
 enum { STORM = 200000 };
@@ -29,35 +28,20 @@ static struct shared {
 	uint64_t put[8];       /* storm: how many puts of each producer have returned */
 	uint8_t got[8][STORM]; /* storm: how often each message arrived */
 } *s;
-static uint64_t blocks_before;
-
-static uint64_t blocks(void)
-{
-	struct crew_memory_stats stats;
-	must(crew_memory_stats(&stats));
-	return stats.blocks;
-}
-
 static void begin(void)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
-	blocks_before = blocks();
+	s = family_begin(sizeof *s);
 }
 
 static void end(void)
 {
-	crew__lane_reap_all();
 	crew_pipe_fini(&s->pipe);
 	crew_pipe_fini(&s->back);
 	crew_queue_fini(&s->queue);
-	ck_assert_uint_eq(blocks(), blocks_before);
-	crew_free(s);
-	must(crew_heap_check());
-	crew_fini();
+	family_end(s);
 }
 
-static struct crew_process *start(crew_process_fn *function, enum crew_process_method method)
+static struct crew_process *start_child(crew_process_fn *function, enum crew_process_method method)
 {
 	struct crew_process *child;
 	must(crew_process_start(&child, &(struct crew_process_options){
@@ -81,15 +65,6 @@ static void tell(int *where, int what)
 static int told(const int *where)
 {
 	return __atomic_load_n(where, __ATOMIC_ACQUIRE);
-}
-
-static unsigned asleep(void)
-{
-	struct crew__lane *lane;
-	unsigned count = 0;
-	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
-		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
-	return count;
 }
 
 static void rest_in_peace(void)
@@ -121,7 +96,7 @@ static const char *method_name(int index)
 TEST(messages_of_any_size_come_back, .count = 2, .label = method_name)
 {
 	begin();
-	struct crew_process *child = start(echo, (enum crew_process_method)index);
+	struct crew_process *child = start_child(echo, (enum crew_process_method)index);
 	static char data[300000], back[300000];
 	for (size_t i = 0; i < sizeof data; i++)
 		data[i] = (char)(i * 2654435761u >> 9);
@@ -184,7 +159,7 @@ TEST(the_end_of_a_pipe, .count = 2 * ENDS, .label = end_name)
 	begin();
 	s->mode = index % ENDS;
 	must_be(-ETIMEDOUT, crew_pipe_poll(&s->pipe, CREW_END_A, CREW_POLL));
-	struct crew_process *child = start(say_three_and_end, (enum crew_process_method)(index / ENDS));
+	struct crew_process *child = start_child(say_three_and_end, (enum crew_process_method)(index / ENDS));
 	await(told(&s->told[0]));
 	for (int i = 0, n; i < 3; i++) {
 		must(crew_pipe_receive(&s->pipe, CREW_END_A, &n, sizeof n, NULL, CREW_FOREVER));
@@ -205,7 +180,7 @@ TEST(the_end_of_a_pipe, .count = 2 * ENDS, .label = end_name)
 TEST(what_a_killed_process_sent_is_there_after_it_is_buried, .count = 2)
 {
 	begin();
-	struct crew_process *child = start(say_three_and_end, (enum crew_process_method)index);
+	struct crew_process *child = start_child(say_three_and_end, (enum crew_process_method)index);
 	await(told(&s->told[0]));
 	end_child(child);
 	for (int i = 0, n; i < 3; i++) {
@@ -233,7 +208,7 @@ static int never_receive(void *argument, size_t size)
 TEST(a_sender_that_waits_for_room_is_told_of_the_death, .count = 2)
 {
 	begin();
-	struct crew_process *child = start(never_receive, (enum crew_process_method)index);
+	struct crew_process *child = start_child(never_receive, (enum crew_process_method)index);
 	static char data[600 << 10];
 	must(crew_pipe_send(&s->pipe, CREW_END_A, data, sizeof data, CREW_FOREVER));
 	await(told(&s->told[0]));
@@ -256,7 +231,7 @@ static int do_nothing(void *argument, size_t size)
 TEST(an_end_given_away_ends_even_if_it_was_never_used)
 {
 	begin();
-	struct crew_process *child = start(do_nothing, CREW_ZYGOTE);
+	struct crew_process *child = start_child(do_nothing, CREW_ZYGOTE);
 	must_be(-ETIMEDOUT, crew_pipe_poll(&s->pipe, CREW_END_A, CREW_POLL)); /* nobody at the other end yet: not the end */
 	must(crew_pipe_give(&s->pipe, CREW_END_B, child));
 	must(crew_pipe_give(&s->pipe, CREW_END_B, child));
@@ -281,7 +256,7 @@ static void *give_b(void *child)
 TEST(whoever_sleeps_learns_of_a_new_owner_and_of_its_death)
 {
 	begin();
-	struct crew_process *child = start(do_nothing, CREW_ZYGOTE);
+	struct crew_process *child = start_child(do_nothing, CREW_ZYGOTE);
 	pthread_t giver;
 	pthread_create(&giver, NULL, give_b, child);
 	must_be(CREW_END_OF_DATA, crew_pipe_receive(&s->pipe, CREW_END_A, NULL, 0, NULL, CREW_FOREVER));
@@ -307,7 +282,7 @@ TEST(an_end_belongs_to_one_process)
 {
 	begin();
 	must_be(-ETIMEDOUT, crew_pipe_poll(&s->pipe, CREW_END_A, CREW_POLL));
-	struct crew_process *child = start(try_others_end, CREW_ZYGOTE);
+	struct crew_process *child = start_child(try_others_end, CREW_ZYGOTE);
 	must(crew_process_join(child, CREW_FOREVER, NULL));
 	for (int i = 1; i <= 5; i++)
 		must_be(-EPERM, s->told[i]);
@@ -323,7 +298,7 @@ TEST(a_process_that_ends_wakes_wait_any, .count = 2)
 	for (int among = 0; among < 2; among++) {
 		s->stop = s->told[0] = 0;
 		s->mode = IS_KILLED;
-		struct crew_process *child = start(say_three_and_end, (enum crew_process_method)index);
+		struct crew_process *child = start_child(say_three_and_end, (enum crew_process_method)index);
 		struct crew_wait_item items[] = { { .kind = CREW_WAIT_PROCESS, .object = child },
 			{ .kind = CREW_WAIT_QUEUE, .object = &s->queue } };
 		unsigned count = among ? 2 : 1;
@@ -347,7 +322,7 @@ TEST(the_death_at_the_other_end_of_a_pipe_wakes_wait_any, .count = 2)
 {
 	begin();
 	s->mode = IS_KILLED;
-	struct crew_process *child = start(say_three_and_end, (enum crew_process_method)index);
+	struct crew_process *child = start_child(say_three_and_end, (enum crew_process_method)index);
 	struct crew_wait_item items[] = { { .kind = CREW_WAIT_PIPE_A, .object = &s->pipe },
 		{ .kind = CREW_WAIT_QUEUE, .object = &s->queue } };
 	for (int i = 0, n; i < 3; i++) {
@@ -385,7 +360,7 @@ TEST(what_a_killed_process_had_taken_comes_back, .count = 2)
 	begin();
 	for (int i = 0; i < 4; i++)
 		must(crew_queue_put(&s->queue, &i, sizeof i, CREW_POLL));
-	struct crew_process *child = start(take_and_die, (enum crew_process_method)index);
+	struct crew_process *child = start_child(take_and_die, (enum crew_process_method)index);
 	await(told(&s->told[0]));
 	ck_assert_uint_eq(crew_queue_length(&s->queue), 1);
 	must_be(-ETIMEDOUT, crew_queue_join(&s->queue, CREW_POLL));
@@ -415,7 +390,7 @@ TEST(a_sleeping_taker_gets_what_a_killed_process_had, .count = 2)
 	begin();
 	for (int i = 0; i < 3; i++)
 		must(crew_queue_put(&s->queue, &i, sizeof i, CREW_POLL));
-	struct crew_process *child = start(take_and_die, (enum crew_process_method)index);
+	struct crew_process *child = start_child(take_and_die, (enum crew_process_method)index);
 	await(told(&s->told[0]));
 	must(crew_process_signal(child, SIGKILL));
 	crew_time before = crew_now();
@@ -470,7 +445,7 @@ TEST(in_a_storm_of_kills_every_message_arrives, .timeout = 60)
 	crew_queue_init(&s->queue, 32);
 	struct crew_process *workers[6];
 	for (int i = 0; i < 6; i++)
-		workers[i] = start(i < 4 ? produce : consume, CREW_ZYGOTE);
+		workers[i] = start_child(i < 4 ? produce : consume, CREW_ZYGOTE);
 	unsigned x = (unsigned)getpid(), kills = 0;
 	crew_time until = crew_after((getenv("CREW_TEST_LONG") ? 20 : 3) * CREW_SECOND);
 	while (crew_now() < until) {
@@ -478,7 +453,7 @@ TEST(in_a_storm_of_kills_every_message_arrives, .timeout = 60)
 		usleep(x >> 20 & 0xfff);
 		int victim = (int)(x >> 8 & 0xff) % 6;
 		end_child(workers[victim]);
-		workers[victim] = start(victim < 4 ? produce : consume, CREW_ZYGOTE);
+		workers[victim] = start_child(victim < 4 ? produce : consume, CREW_ZYGOTE);
 		kills++;
 	}
 	tell(&s->stop, 1);

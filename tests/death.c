@@ -4,7 +4,7 @@
  * What must hold after each: the operation has taken effect as a whole or not at all, the survivors get on, and in
  * the end the heap has no block more than in the beginning.
  */
-#include "harness.h"
+#include "family.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -24,36 +24,17 @@ static struct shared {
 	int dead;                    /* the victim is; nobody need wait for it */
 	int done;                    /* the sleeper has its message */
 } *s;
-static uint64_t blocks_before;
-
-static uint64_t blocks(void)
-{
-	struct crew_memory_stats stats;
-	must(crew_memory_stats(&stats));
-	return stats.blocks;
-}
-
 static void begin(void)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
-	blocks_before = blocks();
+	s = family_begin(sizeof *s);
 }
 
 static void end(void)
 {
-	crew__lane_reap_all();
 	crew_queue_fini(&s->queue);
 	crew_pipe_fini(&s->pipe);
-	ck_assert_uint_eq(blocks(), blocks_before);
-	ck_assert_uint_le(crew__family.region->healed, 2); /* a slice may end just as the wake-up comes */
-	crew_free(s);
-	must(crew_heap_check());
-	crew_fini();
+	family_end(s);
 }
-
-/* In a victim, where nobody sees an assertion fail. */
-#define do_or_exit(call) do { if ((call) < 0) _exit(9); } while (0)
 
 static void check_heap(uint64_t more)
 {
@@ -304,15 +285,6 @@ TEST(a_close_at_once_half_done_is_finished_by_others, .timeout = 300)
 }
 
 /* ---- others sleep ---- */
-
-static unsigned asleep(void)
-{
-	struct crew__lane *lane;
-	unsigned count = 0;
-	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
-		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
-	return count;
-}
 
 static bool is_set(const int *flag)
 {

@@ -4,7 +4,7 @@
  * Where somebody sleeps until the victim's operation, a thread of the test does (`sleeper`): however far the victim
  * came, the sleeper gets on, by the operation or by what the survivors do then.
  */
-#include "harness.h"
+#include "family.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -27,34 +27,18 @@ static struct shared {
 	uint64_t a, b; /* equal, whenever the lock is free */
 	void *block;
 } *s;
-static uint64_t blocks_before;
 static pthread_t thread;
 static int slept; /* what the sleeper's call returned */
 
-static uint64_t blocks(void)
-{
-	struct crew_memory_stats stats;
-	must(crew_memory_stats(&stats));
-	must(crew_heap_check());
-	return stats.blocks;
-}
-
 static void begin(void)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
-	blocks_before = blocks();
+	s = family_begin(sizeof *s);
 }
 
 static void end(void)
 {
-	crew__lane_reap_all();
-	ck_assert_uint_eq(blocks(), blocks_before);
-	crew_free(s);
-	crew_fini();
+	family_end(s);
 }
-
-#define do_or_exit(call) do { if ((call) < 0) _exit(9); } while (0)
 
 /* Kill at every instruction of each in turn. */
 static void kill_everywhere(const struct killpoint *points, unsigned count)

@@ -3,59 +3,26 @@
  *
  * Between processes, and their deaths: tests/channel.c; at every instruction: tests/death.c.
  */
-#include "harness.h"
+#include "family.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <crew/crew.h>
 #include "region/lane.h"
 
-#define MS CREW_MILLISECOND
-
 static struct shared {
 	struct crew_pipe pipe;
 	uint32_t told[8];
 } *s;
-static uint64_t blocks_before;
-
-static uint64_t blocks(void)
-{
-	struct crew_memory_stats stats;
-	must(crew_memory_stats(&stats));
-	return stats.blocks;
-}
-
 static void begin(void)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
-	blocks_before = blocks();
+	s = family_begin(sizeof *s);
 }
 
 static void end(void)
 {
 	crew_pipe_fini(&s->pipe);
-	ck_assert_uint_eq(blocks(), blocks_before);
-	ck_assert_uint_le(crew__family.region->healed, 2); /* a slice may end just as the wake-up comes */
-	crew_free(s);
-	must(crew_heap_check());
-	crew_fini();
-}
-
-static pthread_t start(void *(*function)(void *), void *argument)
-{
-	pthread_t thread;
-	ck_assert_int_eq(pthread_create(&thread, NULL, function, argument), 0);
-	return thread;
-}
-
-static unsigned asleep(void)
-{
-	struct crew__lane *lane;
-	unsigned count = 0;
-	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
-		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
-	return count;
+	family_end(s);
 }
 
 static int send_text(enum crew_pipe_end at, const char *text, crew_time deadline)

@@ -4,14 +4,12 @@
  * A thread that ends with leases is dead to the others, just as a killed process: the suite runs under
  * TSan too. Between processes, and their deaths: tests/channel.c; at every instruction: tests/death.c.
  */
-#include "harness.h"
+#include "family.h"
 
 #include <pthread.h>
 #include <string.h>
 #include <crew/crew.h>
 #include "region/lane.h"
-
-#define MS CREW_MILLISECOND
 
 static struct shared {
 	struct crew_queue queue, other;
@@ -19,51 +17,16 @@ static struct shared {
 	int result[16];
 	crew_time waited[16];
 } *s;
-static uint64_t blocks_before;
-
-static uint64_t blocks(void)
-{
-	struct crew_memory_stats stats;
-	must(crew_memory_stats(&stats));
-	return stats.blocks;
-}
-
 static void begin(uint32_t capacity)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+	s = family_begin(sizeof *s);
 	crew_queue_init(&s->queue, capacity);
-	blocks_before = blocks();
 }
 
 static void end(void)
 {
 	crew_queue_fini(&s->queue);
-	ck_assert_uint_eq(blocks(), blocks_before);
-	crew_free(s);
-	must(crew_heap_check());
-	crew_fini();
-}
-
-static pthread_t start(void *(*function)(void *), void *argument)
-{
-	pthread_t thread;
-	ck_assert_int_eq(pthread_create(&thread, NULL, function, argument), 0);
-	return thread;
-}
-
-static void run(void *(*function)(void *), void *argument)
-{
-	pthread_join(start(function, argument), NULL);
-}
-
-static unsigned asleep(void)
-{
-	struct crew__lane *lane;
-	unsigned count = 0;
-	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
-		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
-	return count;
+	family_end(s);
 }
 
 static void put(uint32_t n)

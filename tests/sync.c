@@ -4,7 +4,7 @@
  * A thread that ends without giving back is dead to the others, just as a killed process: the
  * suite runs under TSan too. Deaths of processes, at every instruction: tests/death.c.
  */
-#include "harness.h"
+#include "family.h"
 
 #include <pthread.h>
 #include <sys/wait.h>
@@ -13,8 +13,6 @@
 #include "base/sys.h"
 #include "region/lane.h"
 #include "sync/section.h"
-
-#define MS CREW_MILLISECOND
 
 /* Everything that a test shares. */
 static struct shared {
@@ -33,36 +31,12 @@ static struct shared {
 
 static void begin(void)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+	s = family_begin(sizeof *s);
 }
 
 static void end(void)
 {
-	crew_free(s);
-	must(crew_heap_check());
-	crew_fini();
-}
-
-static pthread_t start(void *(*function)(void *), void *argument)
-{
-	pthread_t thread;
-	ck_assert_int_eq(pthread_create(&thread, NULL, function, argument), 0);
-	return thread;
-}
-
-static void run(void *(*function)(void *), void *argument)
-{
-	pthread_join(start(function, argument), NULL);
-}
-
-static unsigned asleep(void)
-{
-	struct crew__lane *lane;
-	unsigned count = 0;
-	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
-		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
-	return count;
+	family_end(s);
 }
 
 /* ---- lock ---- */

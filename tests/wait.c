@@ -4,7 +4,7 @@
  * Readiness must come as fast as for the thing alone: no test here is rescued by a time slice
  * (crew_observation.healed_by_slice stays 0).
  */
-#include "harness.h"
+#include "family.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,8 +19,6 @@
 #include "base/sys.h"
 #include "region/lane.h"
 
-#define MS CREW_MILLISECOND
-
 static struct shared {
 	struct crew_pipe pipe;
 	struct crew_pipe pipes[70];
@@ -32,35 +30,15 @@ static struct shared {
 
 static void begin(void)
 {
-	must(crew_init(NULL));
-	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+	s = family_begin(sizeof *s);
 	crew_event_init(&s->automatic, CREW_EVENT_AUTO);
 }
 
 static void end(void)
 {
-	ck_assert_uint_le(crew__family.region->healed, 2); /* a slice may end just as the wake-up comes */
 	crew_pipe_fini(&s->pipe);
 	crew_queue_fini(&s->queue);
-	crew_free(s);
-	must(crew_heap_check());
-	crew_fini();
-}
-
-static pthread_t start(void *(*function)(void *), void *argument)
-{
-	pthread_t thread;
-	ck_assert_int_eq(pthread_create(&thread, NULL, function, argument), 0);
-	return thread;
-}
-
-static unsigned asleep(void)
-{
-	struct crew__lane *lane;
-	unsigned count = 0;
-	for (uint32_t n = 1; (lane = crew__lane_at(n)); n++)
-		count += __atomic_load_n(&lane->asleep_on, __ATOMIC_ACQUIRE) != 0;
-	return count;
+	family_end(s);
 }
 
 /* One of every kind that needs no other process, and a pipe(2) as the descriptor. */
