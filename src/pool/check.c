@@ -37,7 +37,7 @@ static int64_t walk(uint64_t first, uint64_t last, uint32_t state)
 		TRUE_OR(crew__task_at(at)->previous == previous, 2);
 		previous = at;
 	}
-	TRUE_OR(first == 0 || last == previous, 2);
+	TRUE_OR(last == previous, 2);
 	return count;
 }
 

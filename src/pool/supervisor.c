@@ -39,7 +39,7 @@
 #define STACK ((size_t)256 << 10)
 #define PATIENCE (100 * CREW_MILLISECOND)  /* with a guard that does not become free */
 #define BACK_OFF (10 * CREW_MILLISECOND)   /* after the first failure; doubled after each, up to 1 s */
-#define MOST_FAILURES 6u                   /* in a row, then this worker is not started again */
+#define MOST_FAILURES 6u                   /* in a row; of all workers: then the pool gives up */
 #define LEAVE_TIME CREW_SECOND             /* for a worker that was told to leave */
 #define KILL_TIME (5 * CREW_SECOND)        /* for the kernel to end one */
 
@@ -124,7 +124,7 @@ static crew_time back_off(uint32_t failures)
 static void note_failure(struct crew__supervisor *s, struct watch *watch, int error)
 {
 	watch->failures++;
-	watch->start_at = watch->failures < MOST_FAILURES ? back_off(watch->failures) : CREW_FOREVER;
+	watch->start_at = back_off(watch->failures);
 	s->last_error = error;
 	crew_trace_event("pool", "worker cannot start", error);
 }
@@ -178,6 +178,8 @@ static void bury(struct crew__supervisor *s, unsigned i)
 	bool failed = life.state == CREW__WORKER_FAILED, stillborn = life.state == CREW__WORKER_STARTING && !watch->chaos;
 	if (failed || stillborn) {
 		note_failure(s, watch, failed ? life.error : -EOWNERDEAD);
+		if (watch->failures >= MOST_FAILURES) /* a start that fails may succeed later; this would fail again */
+			watch->start_at = CREW_FOREVER;
 	} else {
 		watch->failures = 0;
 		watch->start_at = life.idle && !watch->chaos ? crew_after(BACK_OFF) : CREW_POLL; /* not as fast as somebody kills it */
@@ -197,9 +199,8 @@ static void kill_doomed(struct crew__supervisor *s, crew_time now)
 			continue;
 		if (deadline && deadline <= now)
 			INSIST(r, crew__worker_overdue(s->pool, i, now, crew_after(PATIENCE)));
-		if (r == 1 || crew__peek32(&worker->doom)) {
+		if (r == 1 || crew__peek32(&worker->doom))
 			watch->killed = kill_one(watch);
-		}
 	}
 }
 
@@ -279,6 +280,8 @@ static void *supervise(void *argument)
 	int r = 0;
 	for (unsigned i = 0; r == 0 && i < pool->workers; i++)
 		r = start(s, i);
+	for (unsigned i = 0; r < 0 && i < pool->workers; i++) /* crew_pool_open gives up: no more */
+		s->watch[i].start_at = CREW_FOREVER;
 	announce(s, r < 0 ? r : 1);
 	bool broken = false;
 	uint32_t command;

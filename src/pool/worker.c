@@ -2,7 +2,7 @@
  * worker.c - take a task, run it, say how it ended
  *
  * The same code runs in worker processes, in worker threads and, serially, inside submit. What a
- * death at each step leaves is told in ledger.c; here nothing is shared but through it.
+ * death at each step leaves is told in move.c; here nothing is shared but through it.
  *
  * An attempt begins after the task is taken. It ends well in the very section that makes the task DONE (crew__task_finish),
  * so the blocks that the task has allocated belong to the family exactly if its result stands.
