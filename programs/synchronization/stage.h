@@ -56,12 +56,16 @@ static inline void stage_saw(struct stage *stage, uint64_t violations)
 	__atomic_fetch_add(&stage->violations, violations, __ATOMIC_RELAXED);
 }
 
-/* Wait for a condition by looking again and again: what the versions do that have nothing better. False: too late. */
+/*
+ * Wait for a condition by looking again and again: what the versions do that have nothing better. False: too late.
+ * What was seen last counts: looking once more might see it gone.
+ */
 #define stage_await(stage, condition) \
 	({ \
-		while (!(condition) && crew_now() < (stage)->deadline) \
+		bool met_; \
+		while (!(met_ = (condition)) && crew_now() < (stage)->deadline) \
 			sched_yield(); \
-		(condition); \
+		met_; \
 	})
 
 /* The scheduler may switch here, as anywhere. Wrong versions ask for it where it hurts, so that we need not wait long. */
