@@ -2,6 +2,7 @@
 #ifndef CREW_PARALLEL_PARALLEL_H
 #define CREW_PARALLEL_PARALLEL_H
 
+#include <string.h>
 #include <crew/memory.h>
 #include <crew/parallel.h>
 #include "pool/grid.h"
@@ -31,6 +32,17 @@ static inline size_t crew__cut_length(size_t count, size_t grain, size_t least)
 {
 	size_t length = count / CREW__CHUNKS + (count % CREW__CHUNKS != 0);
 	return grain ? grain : length > least ? length : least;
+}
+
+/* One element. The constant sizes let the compiler use plain moves. */
+static inline void crew__put(char *to, const char *from, size_t size)
+{
+	switch (size) {
+	case 4: memcpy(to, from, 4); break;
+	case 8: memcpy(to, from, 8); break;
+	case 16: memcpy(to, from, 16); break;
+	default: memcpy(to, from, size);
+	}
 }
 
 /* The context for all chunks; *block is to be freed at the end. options may be NULL. */

@@ -54,13 +54,13 @@ static int run_sweep(const void *argument, void *result, void *pool_context)
 		const char *from = s->from + i * s->size;
 		char *to = s->to + i * s->size;
 		if (s->exclusive)
-			memcpy(to, sum, s->size);
+			crew__put(to, sum, s->size);
 		if (s->first && i == 0)
-			memcpy(sum, from, s->size);
+			crew__put(sum, from, s->size);
 		else
 			s->combine(sum, from, s->context);
 		if (!s->exclusive)
-			memcpy(to, sum, s->size);
+			crew__put(to, sum, s->size);
 	}
 	free(sum);
 	return 0;

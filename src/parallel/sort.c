@@ -22,26 +22,15 @@
 
 typedef int compare_fn(const void *, const void *);
 
-/* One element. The constant sizes let the compiler use plain moves. */
-static inline void put(char *to, const char *from, size_t size)
-{
-	switch (size) {
-	case 4: memcpy(to, from, 4); break;
-	case 8: memcpy(to, from, 8); break;
-	case 16: memcpy(to, from, 16); break;
-	default: memcpy(to, from, size);
-	}
-}
-
 /* Merge two runs: of equal elements those of `a` go first. */
 static void merge(char *to, const char *a, const char *a_end, const char *b, const char *b_end, size_t size, compare_fn *compare)
 {
 	while (a < a_end && b < b_end) {
 		if (compare(a, b) <= 0) {
-			put(to, a, size);
+			crew__put(to, a, size);
 			a += size;
 		} else {
-			put(to, b, size);
+			crew__put(to, b, size);
 			b += size;
 		}
 		to += size;
@@ -60,9 +49,9 @@ static void sort(char *base, size_t count, size_t size, compare_fn *compare, cha
 				to--;
 			if (to == i)
 				continue;
-			put(spare, base + i * size, size);
+			crew__put(spare, base + i * size, size);
 			memmove(base + (to + 1) * size, base + to * size, (i - to) * size);
-			put(base + to * size, spare, size);
+			crew__put(base + to * size, spare, size);
 		}
 		return;
 	}
