@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,18 +195,44 @@ static bool no_process_left(char *text, size_t size)
 	return !any;
 }
 
-/* Directories where nothing may be left. Where we may, the suite sees its own, empty ones. */
+/* Directories where nothing may be left. The suite sees its own, empty ones: others leave things there at the same time. */
 static struct place {
 	const char *path;
-	bool own; /* else others leave things there too, and a name must look like ours */
+	bool own; /* where we may not mount, nobody can tell whose a name is: it is not looked at */
 	char before[1 << 16];
 } places[] = { { "/dev/shm", false, "" }, { "/tmp", false, "" } };
 #define PLACES (sizeof places / sizeof *places)
 
-static bool lies_in(const char *path, const char *dir)
+/* The directory just below `place` in which `path` lies: false if it lies elsewhere. */
+static bool top_below(const char *place, const char *path, char *ret)
 {
-	size_t size = strlen(dir);
-	return strncmp(path, dir, size) == 0 && path[size] == '/';
+	size_t size = strlen(place);
+	if (strncmp(path, place, size) != 0 || path[size] != '/')
+		return false;
+	snprintf(ret, PATH_MAX, "%.*s", (int)(size + 1 + strcspn(path + size + 1, "/")), path);
+	return true;
+}
+
+/* Mount an empty directory over `place`, through which what lies below it and is needed here (a checkout in /tmp) still shows. */
+static bool mount_own(const char *place, const char *const *needed, unsigned count)
+{
+	char top[PATH_MAX], under[64];
+	int kept[4];
+	bool ok = true;
+	for (unsigned i = 0; i < count; i++)
+		kept[i] = top_below(place, needed[i], top) ? open(top, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (mount("tests", place, "tmpfs", 0, "mode=1777") < 0)
+		ok = false;
+	for (unsigned i = 0; i < count; i++) {
+		if (kept[i] < 0)
+			continue;
+		top_below(place, needed[i], top);
+		snprintf(under, sizeof under, "/proc/self/fd/%d", kept[i]);
+		if (ok && mkdir(top, 0755) == 0) /* else it is there already, for another path */
+			ok = mount(under, top, NULL, MS_BIND | MS_REC, NULL) == 0;
+		close(kept[i]);
+	}
+	return ok;
 }
 
 static void make_own_places(void)
@@ -215,8 +243,9 @@ static void make_own_places(void)
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return;
 	for (size_t i = 0; i < PLACES; i++)
-		places[i].own = !lies_in(self, places[i].path) && !lies_in(here, places[i].path)
-			&& mount("tests", places[i].path, "tmpfs", 0, "mode=1777") == 0;
+		places[i].own = mount_own(places[i].path, (const char *[]){ self, here, CREW_SOURCE, CREW_BUILD }, 4);
+	if (chdir(here) < 0)
+		abort();
 }
 
 static void note_places(void)
@@ -229,11 +258,13 @@ static bool no_name_left(char *text, size_t size)
 {
 	static char now[1 << 16];
 	for (size_t i = 0; i < PLACES; i++) {
+		if (!places[i].own)
+			continue;
 		list_names(places[i].path, now, sizeof now);
 		for (char *name = strtok(now, "\n"); name; name = strtok(NULL, "\n")) {
 			char line[NAME_MAX + 3];
 			snprintf(line, sizeof line, "\n%s\n", name);
-			if (strstr(places[i].before, line) || (!places[i].own && !strstr(name, "crew")))
+			if (strstr(places[i].before, line))
 				continue;
 			snprintf(text, size, "left behind: %s/%s", places[i].path, name);
 			return false;
