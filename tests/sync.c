@@ -590,6 +590,24 @@ TEST(whoever_waits_hears_that_it_broke, .count = 3, .label = breaker_label)
 	end();
 }
 
+/* Whoever waits may come to look only after more of them. */
+TEST(a_break_is_heard_though_others_follow)
+{
+	begin();
+	for (int round = 0; round < 50; round++) {
+		crew_barrier_init(&s->barrier, 2);
+		struct party other = { 1, 0, 0, 1 };
+		pthread_t thread = start(meet, &other);
+		await(crew_barrier_waiting(&s->barrier) == 1);
+		must(crew_barrier_abort(&s->barrier));
+		must(crew_barrier_abort(&s->barrier));
+		must(crew_barrier_reset(&s->barrier));
+		pthread_join(thread, NULL);
+		must_be(-ECANCELED, other.result);
+	}
+	end();
+}
+
 static void *meet_once(void *unused)
 {
 	must(crew_barrier_wait(&s->barrier, NULL, crew_after(5000 * MS)));

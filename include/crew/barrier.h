@@ -27,7 +27,7 @@ struct crew_barrier {
 	uint32_t arrived_; /* in this phase; changed inside the section */
 	uint32_t bell_;    /* rings when a phase ends or breaks: what waiters sleep on */
 	uint32_t phase_;   /* phases that have ended or broken so far */
-	uint32_t break_;   /* 1 + the last phase that broke; 0: none has */
+	uint32_t history_; /* bit i: whether phase phase_ - 1 - i broke */
 	uint32_t broken_;  /* 0; or no phase can start: 1 until reset, 2 until the last party is gone */
 	uint32_t members_; /* threads that are parties */
 };

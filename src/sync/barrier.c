@@ -2,8 +2,9 @@
  * barrier.c - phases: the last party to arrive ends the phase
  *
  * State    arrived_: parties that wait in this phase. phase_: number of this phase; an end and a break both start
- *          the next. break_: 1 + the last phase that broke, so a waiter can tell the two apart. broken_: no
- *          phase can start. members_: lanes with a hold PARTY on it, from their first arrival on.
+ *          the next. history_: how the last 32 went, so a waiter finds out about its own however many have broken
+ *          before it looks. broken_: no phase can start. members_: lanes with a hold PARTY on it, from
+ *          their first arrival on.
  * Moves    every change is a section on guard_; then bell_ rings.
  * Death    inside a section: undone. Arrived, or between phases: the sweep breaks the barrier (barrier_sweep).
  *          Between the section that ends a phase and the ring: crew__leave_and_ring.
@@ -19,14 +20,27 @@ void crew_barrier_init(struct crew_barrier *barrier, uint32_t parties)
 
 enum { WHOLE, BROKEN, LEFT_BY_ONE };
 
-/* Inside a section: break it; whoever waits finds out. */
+/* Inside a section: on to the next phase; whoever waits finds out. */
+static void next_phase(struct crew__lane *lane, struct crew_barrier *barrier, bool broke)
+{
+	crew__set32(lane, &barrier->history_, barrier->history_ << 1 | broke);
+	crew__set32(lane, &barrier->arrived_, 0);
+	crew__set32(lane, &barrier->phase_, barrier->phase_ + 1);
+}
+
+/* Inside a section: whether that phase, which is over, broke. Who is 32 phases late cannot have been a party of them: yes. */
+static bool phase_broke(const struct crew_barrier *barrier, uint32_t phase)
+{
+	uint32_t since = barrier->phase_ - phase - 1;
+	return since >= 32 || barrier->history_ >> since & 1;
+}
+
+/* Inside a section: break it. */
 static void break_it(struct crew__lane *lane, struct crew_barrier *barrier, uint32_t how)
 {
 	if (barrier->broken_ != BROKEN)
 		crew__set32(lane, &barrier->broken_, how);
-	crew__set32(lane, &barrier->break_, barrier->phase_ + 1);
-	crew__set32(lane, &barrier->arrived_, 0);
-	crew__set32(lane, &barrier->phase_, barrier->phase_ + 1);
+	next_phase(lane, barrier, true);
 }
 
 /* Inside a section: the calling thread is a party from here on. -ENOLCK. */
@@ -88,8 +102,7 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 	uint32_t place = barrier->arrived_, phase = barrier->phase_;
 	bool last = place + 1 == barrier->parties_;
 	if (last) {
-		crew__set32(lane, &barrier->arrived_, 0);
-		crew__set32(lane, &barrier->phase_, phase + 1);
+		next_phase(lane, barrier, false);
 		crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
 	} else {
 		crew__set32(lane, &barrier->arrived_, place + 1);
@@ -108,7 +121,7 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 		if (r < 0)
 			return r;
 		over = barrier->phase_ != phase;
-		bool broke = barrier->break_ == phase + 1;
+		bool broke = over && phase_broke(barrier, phase);
 		if (!over && late) {
 			break_it(lane, barrier, BROKEN);
 			crew__leave_and_ring(lane, &barrier->guard_, &barrier->bell_, UINT32_MAX);
