@@ -14,8 +14,8 @@
  *     F(2k-1) = F(k)^2 + F(k-1)^2      F(2k+1) = 4 F(k)^2 - F(k-1)^2 + 2 (-1)^k
  *
  * so the bits of n, from the top, lead from F(1) to F(n) in log2(n) steps. Small n are a task each. For
- * a large n, one number keeps the whole pool busy: the two squarings of a step are two tasks; then the
- * number is cut in half, in quarters, ..., by division by powers of ten, and the pieces become digits in parallel.
+ * a large n, one number keeps the whole pool busy: the two squarings of a step are two tasks; then division
+ * by powers of ten cuts the number in 2, 4, 8, ... pieces, and all pieces become digits at the same time.
  *
  * Part 3: numbers travel as limbs in shared memory. mpz_roinit_n() makes them GMP numbers where they
  * lie, so operands are not copied; a result is copied once, into a block that belongs to nobody until
@@ -360,7 +360,10 @@ static uint64_t multiply(uint64_t a, uint64_t b)
 	return (uint64_t)((unsigned __int128)a * b % prime);
 }
 
-/* F(n) modulo the prime, by fast doubling in another form: F(2k) = F(k) (2 F(k+1) - F(k)), F(2k+1) = F(k)^2 + F(k+1)^2. */
+/*
+ * F(n) modulo the prime, by fast doubling in another form:
+ * F(2k) = F(k) (2 F(k+1) - F(k)), F(2k+1) = F(k)^2 + F(k+1)^2.
+ */
 static uint64_t remainder_of(uint64_t n)
 {
 	uint64_t f = 0, next = 1;
@@ -395,7 +398,8 @@ static bool is_right(uint64_t n, const char *digits, size_t length)
 
 /* --- telling it --- */
 
-static void tell(const struct cli *cli, struct report *report, uint64_t n, const char *digits, size_t length, double seconds)
+static void tell(const struct cli *cli, struct report *report, uint64_t n,
+		const char *digits, size_t length, double seconds)
 {
 	struct json_t *row = report_row(report);
 	report_uint(row, "n", n);
@@ -417,7 +421,8 @@ struct list {
 	bool naive;
 };
 
-static void naive_list(const struct cli *cli, struct report *report, struct crew_pool *pool, const struct list *list)
+static void naive_list(const struct cli *cli, struct report *report, struct crew_pool *pool,
+		const struct list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		unsigned n = (unsigned)list->n[i];
@@ -448,8 +453,8 @@ static void check_memory(const struct cli *cli, const struct list *list)
 		most = list->n[i] > most ? list->n[i] : most;
 	struct crew_limits limits;
 	crew_limits(&limits);
-	uint64_t have = limits.memory_available < limits.memory_cgroup ? limits.memory_available : limits.memory_cgroup;
-	have = have / 5 * 4;
+	bool group = limits.memory_cgroup < limits.memory_available;
+	uint64_t have = (group ? limits.memory_cgroup : limits.memory_available) / 5 * 4;
 	uint64_t need = most / 8 * 5 + (cli->json ? 2 * digits_of(most) : 0);
 	char need_text[32], have_text[32];
 	text_bytes(need_text, (double)need);
@@ -459,8 +464,9 @@ static void check_memory(const struct cli *cli, const struct list *list)
 			"give a smaller N", most, digits_of(most), need_text, have_text);
 }
 
-/* Small numbers run ahead as tasks, a bounded number of them; a large one takes the whole pool when it is its turn. */
-static void exact_list(const struct cli *cli, struct report *report, struct crew_pool *pool, const struct list *list)
+/* Small numbers run ahead as tasks, a bounded number of them; a large one takes the whole pool in its turn. */
+static void exact_list(const struct cli *cli, struct report *report, struct crew_pool *pool,
+		const struct list *list)
 {
 	enum { AHEAD = 64 };
 	crew_ticket tickets[AHEAD];
@@ -495,7 +501,8 @@ static double rival(uint64_t n, const char *digits, size_t length, struct report
 	mpz_fib_ui(f, n);
 	char *text = mpz_get_str(NULL, 10, f);
 	double seconds = stats_clock() - begin;
-	report_check(report, strlen(text) == length && memcmp(text, digits, length) == 0, "GMP finds another F(%" PRIu64 ")", n);
+	report_check(report, strlen(text) == length && memcmp(text, digits, length) == 0,
+		"GMP finds another F(%" PRIu64 ")", n);
 	free(text);
 	mpz_clear(f);
 	return seconds;
@@ -517,7 +524,8 @@ static void compare(struct report *report, struct crew_pool *pool, uint64_t n)
 }
 
 /* One row of the lesson. */
-static struct json_t *lesson(struct report *report, unsigned n, uint64_t value, const char *method, double seconds)
+static struct json_t *lesson(struct report *report, unsigned n, uint64_t value, const char *method,
+		double seconds)
 {
 	char digits[24];
 	snprintf(digits, sizeof digits, "%" PRIu64, value);
@@ -561,8 +569,9 @@ static void tour(const struct cli *cli, struct report *report, struct crew_pool 
 	const char *digits = answer.block + answer.first;
 	report_check(report, is_right(large_n, digits, answer.length), "F(%" PRIu64 ") is wrong", large_n);
 	double theirs = rival(large_n, digits, answer.length, report);
-	report_say(report, "\nF(%" PRIu64 ") = %.20s...%.20s\nhas %zu digits. One process takes %.2f s, tasks over the pool %.2f s: "
-		"%.2f times as fast.\n", large_n, digits, digits + answer.length - 20, answer.length, theirs, answer.seconds,
+	report_say(report, "\nF(%" PRIu64 ") = %.20s...%.20s\nhas %zu digits. "
+		"One process takes %.2f s, tasks over the pool %.2f s: %.2f times as fast.\n",
+		large_n, digits, digits + answer.length - 20, answer.length, theirs, answer.seconds,
 		theirs / answer.seconds);
 	row = report_row(report);
 	report_str(row, "method", "fast doubling");

@@ -39,8 +39,8 @@
 #include <unistd.h>
 
 /*
- * A kernel: a loop that fills arrays, or one that counts. `data` is what the loop works on, in shared memory, and
- * so is all that it points to; `out` is the part that is the result.
+ * A kernel: a loop that fills arrays, or one that counts. `data` is what the loop works on, in shared memory,
+ * and so is all that it points to; `out` is the part that is the result.
  */
 struct kernel {
 	const char *name;
@@ -123,7 +123,7 @@ static struct kernel make_add(void)
 
 struct matrices { const double *a, *b; double *product; size_t size; };
 
-/* Rows of the product. The inner loop goes along rows of both, so that the cache lines it fetches are used up. */
+/* Rows of the product. The inner loop goes along rows of both, so that it uses up the cache lines it fetches. */
 static int multiply(size_t begin, size_t end, void *context)
 {
 	const struct matrices *m = context;
@@ -232,8 +232,8 @@ static struct kernel make_mandelbrot(bool quick)
 	struct image *image = shared_array(1, sizeof *image);
 	*image = (struct image){ .width = quick ? 240 : 480, .height = quick ? 200 : 400, .limit = 300 };
 	image->pixels = shared_array(image->width * image->height, sizeof *image->pixels);
-	return (struct kernel){ .name = "Mandelbrot", .loop = mandelbrot, .range = image->height, .grain = 4, .data = image,
-		.out = image->pixels, .out_bytes = image->width * image->height * sizeof *image->pixels,
+	return (struct kernel){ .name = "Mandelbrot", .loop = mandelbrot, .range = image->height, .grain = 4,
+		.data = image, .out = image->pixels, .out_bytes = image->width * image->height * sizeof *image->pixels,
 		.wrong = mandelbrot_wrong };
 }
 
@@ -242,7 +242,7 @@ static struct kernel make_mandelbrot(bool quick)
 enum { SEGMENT = 1 << 15 };
 struct sieve { uint64_t limit; uint32_t *primes; size_t count; };
 
-/* Count the primes of segments, each SEGMENT numbers. The small primes that strike out the others are given. */
+/* Count the primes of segments, each SEGMENT numbers. The small primes that strike out others are given. */
 static int sieve(size_t begin, size_t end, void *value, void *context)
 {
 	const struct sieve *s = context;
@@ -278,8 +278,8 @@ static struct kernel make_sieve(bool quick)
 		if (i == s->count)
 			s->primes[s->count++] = n;
 	}
-	return (struct kernel){ .name = "prime sieve", .fold = sieve, .range = (s->limit + SEGMENT - 1) / SEGMENT, .grain = 4,
-		.data = s, .wrong = sieve_wrong };
+	return (struct kernel){ .name = "prime sieve", .fold = sieve, .range = (s->limit + SEGMENT - 1) / SEGMENT,
+		.grain = 4, .data = s, .wrong = sieve_wrong };
 }
 
 /* --- Monte Carlo pi --- */
@@ -307,15 +307,16 @@ static const char *throw_wrong(const void *data, uint64_t sum)
 {
 	double samples = (double)((const struct dice *)data)->blocks * BLOCK;
 	double deviation = 4 * sqrt(M_PI / 4 * (1 - M_PI / 4) / samples);
-	return fabs(4 * (double)sum / samples - M_PI) < 6 * deviation ? NULL : "further from pi than six standard deviations";
+	bool near = fabs(4 * (double)sum / samples - M_PI) < 6 * deviation;
+	return near ? NULL : "further from pi than six standard deviations";
 }
 
 static struct kernel make_throw(bool quick, uint64_t seed)
 {
 	struct dice *dice = shared_array(1, sizeof *dice);
 	*dice = (struct dice){ seed, quick ? 200 : 1500 };
-	return (struct kernel){ .name = "Monte Carlo pi", .fold = throw, .range = dice->blocks, .grain = 16, .data = dice,
-		.wrong = throw_wrong };
+	return (struct kernel){ .name = "Monte Carlo pi", .fold = throw, .range = dice->blocks, .grain = 16,
+		.data = dice, .wrong = throw_wrong };
 }
 
 /* --- n-body --- */
@@ -393,8 +394,9 @@ static struct kernel make_move(bool quick)
 		for (int k = 0; k < 3; k++)
 			b->start[i].place[k] = rng_real(&rng);
 	}
-	return (struct kernel){ .name = "n-body", .loop = move, .range = b->count, .grain = 32, .steps = STEPS, .data = b,
-		.out = b->state[0], .out_bytes = b->count * sizeof *b->state[0], .before = move_before, .wrong = move_wrong };
+	return (struct kernel){ .name = "n-body", .loop = move, .range = b->count, .grain = 32, .steps = STEPS,
+		.before = move_before, .data = b, .out = b->state[0], .out_bytes = b->count * sizeof *b->state[0],
+		.wrong = move_wrong };
 }
 
 /* --- run a kernel --- */
@@ -510,7 +512,7 @@ static void picture(struct report *report, const struct kernel *k, const struct 
 		bar[ideal] = '|';
 		bar[WIDTH + 1] = 0;
 		double fraction = serial_fraction(speedups[i], runners[i].workers);
-		report_say(report, "%-16s %4u %-*s %.2f", i == 1 ? k->name : "", runners[i].workers, WIDTH + 1, bar, speedups[i]);
+		report_say(report, "%-16s %4u %s %.2f", i == 1 ? k->name : "", runners[i].workers, bar, speedups[i]);
 		if (fraction > 0.001 && fraction < 1)
 			report_say(report, "  (Amdahl: at most %.1f)", 1 / fraction);
 		report_say(report, "\n");

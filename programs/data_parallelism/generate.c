@@ -67,7 +67,7 @@ uint64_t generate_bytes_max(uint64_t rows)
 	return rows * (longest + ROW_BYTES - NAME_BYTES);
 }
 
-/* Near enough to a normal distribution: the sum of four uniform numbers, here of standard deviation 10 degrees. */
+/* Near enough to a normal distribution: the sum of four uniform numbers, its standard deviation 10 degrees. */
 static int draw(struct rng *rng, int mean)
 {
 	uint64_t r = rng_next(rng);

@@ -228,6 +228,7 @@ struct packed_word { uint64_t count, length; };
 struct counted {
 	struct packed_word *words;
 	size_t count;
+	uint64_t total; /* words that were found, whether or not they are the same */
 	int error;      /* errno of a file that could not be read, */
 	uint32_t file;  /* which */
 };
@@ -275,7 +276,7 @@ static int count_batch(const void *argument, void *result, void *context)
 		scanner.data = text.data;
 		scanner.at = cut(text.data, piece->begin, end);
 		scanner.end = scanner.at < end ? cut(text.data, end, text.size) : scanner.at;
-		while (next_word(&scanner))
+		for (; next_word(&scanner); counted->total++)
 			add(&table, scanner.word, scanner.length, 1);
 		input_unmap(&text);
 	}
@@ -360,7 +361,9 @@ int words(const struct cli *cli, const char *directory)
 
 	/* Combine. */
 	struct table table = { 0 };
+	uint64_t found = 0, total = 0;
 	for (size_t i = 0; i < batch_count; i++) {
+		found += counted[i].total;
 		if (counted[i].error)
 			cli_die_input(files[counted[i].file].path, 0, "cannot read: %s", strerror(counted[i].error));
 		const char *word = (const char *)(counted[i].words + counted[i].count);
@@ -371,7 +374,6 @@ int words(const struct cli *cli, const char *directory)
 		crew_free(counted[i].words);
 	}
 	struct word *list = cli_need(calloc(table.used, sizeof *list));
-	uint64_t total = 0;
 	size_t count = 0;
 	for (size_t i = 0; i < table.size; i++)
 		if (table.slots[i].count) {
@@ -384,6 +386,7 @@ int words(const struct cli *cli, const char *directory)
 	qsort(list, count, sizeof *list, by_count);
 	report_seconds(report, stats_clock() - begin);
 	size_t top = count < TOP ? count : TOP;
+	report_check(report, found == total, "%" PRIu64 " words were found, but %" PRIu64 " counted", found, total);
 	check(report, list, top, total, bytes);
 
 	for (size_t i = 0; i < top; i++) {
