@@ -676,6 +676,8 @@ int main(int argc, char **argv)
 {
 	struct arguments given = { 0 };
 	struct cli cli = cli_parse(&argp, argc, argv, &given);
+	if (cli.baseline && (given.words || given.rows))
+		cli_note("--baseline compares the aggregation with threads; here it has no rival");
 	if (given.words)
 		return words(&cli, given.words);
 	if (given.rows || !given.file)

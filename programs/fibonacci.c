@@ -654,10 +654,14 @@ int main(int argc, char **argv)
 		naive_list(&cli, report, pool, &list);
 	else
 		exact_list(&cli, report, pool, &list);
-	if (cli.baseline && list.count && !list.naive)
-		for (size_t i = 0; i < list.count; i++)
-			if (list.n[i] >= LARGE)
+	if (cli.baseline && list.count) {
+		size_t large_ones = 0;
+		for (size_t i = 0; i < list.count && !list.naive; i++)
+			if (list.n[i] >= LARGE && ++large_ones)
 				compare(report, pool, list.n[i]);
+		if (!large_ones)
+			cli_note("--baseline compares with GMP from N = %d on; here it has no rival", LARGE);
+	}
 	if (list.count)
 		report_no_table(report);
 	crew_pool_close(pool, CREW_FOREVER);
