@@ -35,12 +35,13 @@ static bool phase_broke(const struct crew_barrier *barrier, uint32_t phase)
 	return since >= 32 || barrier->history_ >> since & 1;
 }
 
-/* Inside a section: break it. */
+/* Inside a section: break it. Nobody waits at one that is broken already, so its phase goes on only once. */
 static void break_it(struct crew__lane *lane, struct crew_barrier *barrier, uint32_t how)
 {
+	if (barrier->broken_ == WHOLE)
+		next_phase(lane, barrier, true);
 	if (barrier->broken_ != BROKEN)
 		crew__set32(lane, &barrier->broken_, how);
-	next_phase(lane, barrier, true);
 }
 
 /* Inside a section: the calling thread is a party from here on. -ENOLCK. */
