@@ -34,6 +34,7 @@
 #include <mqueue.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PATIENCE (20 * CREW_SECOND) /* for any one message */
@@ -123,25 +125,40 @@ static int open_pipe(struct side *mine, struct side *theirs)
 }
 
 /* A pipe with a name, through which strangers can meet. We need the name for a moment only. */
+struct fifo { char path[32]; int ends[2], error; };
+
+static int make_fifo(void *argument)
+{
+	struct fifo *fifo = argument;
+	fifo->error = mkfifo(fifo->path, 0600) < 0 ? errno : 0;
+	if (fifo->error)
+		return 0;
+	fifo->ends[0] = open(fifo->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* else it would wait for a writer */
+	fifo->ends[1] = open(fifo->path, O_WRONLY | O_CLOEXEC);
+	if (fifo->ends[1] < 0 || fcntl(fifo->ends[0], F_SETFL, 0) < 0)
+		fifo->error = errno;
+	unlink(fifo->path);
+	return 0;
+}
+
+/*
+ * A child that shares our memory and descriptors has the name in that moment: should we be killed, it goes on to
+ * unlink it, and nothing is left.
+ */
 static int one_fifo(int ret[2])
 {
-	static char folder[] = "/tmp/crew-ipc-XXXXXX", path[sizeof folder + 8];
-	memcpy(folder + sizeof folder - 7, "XXXXXX", 6); /* mkdtemp has put its choice there last time */
-	if (!mkdtemp(folder))
-		return -errno;
-	stop_unlink(folder);
-	snprintf(path, sizeof path, "%s/fifo", folder);
-	stop_unlink(path);
-	int error = mkfifo(path, 0600) < 0 ? errno : 0;
-	ret[0] = error ? -1 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* else it would wait for a writer */
-	ret[1] = ret[0] < 0 ? -1 : open(path, O_WRONLY | O_CLOEXEC);
-	if (!error && (ret[1] < 0 || fcntl(ret[0], F_SETFL, 0) < 0))
-		error = errno;
-	unlink(path);
-	rmdir(folder);
-	stop_forget(path);
-	stop_forget(folder);
-	return -error;
+	static char stack[1 << 16];
+	static struct fifo fifo;
+	fifo = (struct fifo){ .ends = { -1, -1 } };
+	snprintf(fifo.path, sizeof fifo.path, "/tmp/crew-ipc-%d", (int)getpid());
+	stop_unlink(fifo.path);
+	pid_t child = clone(make_fifo, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &fifo);
+	if (child < 0 || waitpid(child, NULL, 0) < 0)
+		fifo.error = errno;
+	stop_forget(fifo.path);
+	ret[0] = fifo.ends[0];
+	ret[1] = fifo.ends[1];
+	return -fifo.error;
 }
 
 static int open_fifo(struct side *mine, struct side *theirs)

@@ -340,6 +340,21 @@ EACH_WITH(busy, takes_all_along_when_killed)
 	check_all_gone();
 }
 
+/* At any moment, that is: also while it starts. */
+EACH_WITH(busy, leaves_nothing_whenever_killed, .timeout = 60)
+{
+	NEED(index);
+	for (int milliseconds = 0; milliseconds < 40; milliseconds += 3) {
+		struct run run = start(p, "--workers=2 %s", p->busy);
+		for (int i = 0; i < milliseconds; i++)
+			harness_pause();
+		ck_assert_int_eq(kill(run.pid, SIGKILL), 0);
+		finish(&run);
+		release(&run);
+		check_all_gone();
+	}
+}
+
 /* Bad input: one line that names the file, status 2, nothing on stdout. */
 static void check_refused(const struct program *p, const char *file)
 {
