@@ -356,6 +356,9 @@ static void check_cleared(void *shared, bool completed)
 
 TEST(what_a_killed_opener_leaves_is_found, .timeout = 300)
 {
+#ifdef __SANITIZE_ADDRESS__
+	SKIP("under ASan a pool is opened in more instructions than can be walked");
+#endif
 	static const struct killpoint points[] = { { .prepare = use_serially, .operation = use_serially, .check = check_cleared,
 		.seconds = 4 } };
 	must(crew_init(NULL));
