@@ -7,7 +7,7 @@
 
 /* In all modes, and once more in processes that are killed at random. */
 #define TEST_ALSO_UNDER_CHAOS(name, ...) \
-	static const char *name##_label(int i) { return i == 3 ? UNDER_TSAN ? NULL : #name ", chaos" : mode_label(#name, i); } \
+	static const char *name##_label(int i) { return i == 3 ? UNDER_TSAN ? NULL : #name ", chaos" : mode_label("threads serial processes", #name, i); } \
 	TEST(name, .count = 4, .label = name##_label, .timeout = 60, __VA_ARGS__)
 
 static struct crew_pool *open_for(int index)

@@ -27,16 +27,18 @@
 #define UNDER_ASAN 0
 #endif
 
-/* A test in all modes, mode_of(index); TSan sees nothing between processes, so there not in processes. */
-#define TEST_IN_ALL_MODES(name, ...) \
-	static const char *name##_label(int i) { return mode_label(#name, i); } \
+/* A test in all modes, or in those named; mode_of(index) is the one. TSan sees nothing between processes, so there not in processes. */
+#define TEST_IN_ALL_MODES(name, ...) TEST_IN_MODES("threads serial processes", name, __VA_ARGS__)
+#define TEST_IN_MODES(modes, name, ...) \
+	static const char *name##_label(int i) { return mode_label(modes, #name, i); } \
 	TEST(name, .count = 3, .label = name##_label, __VA_ARGS__)
 
-static UNUSED const char *mode_label(const char *name, int i)
+static UNUSED const char *mode_label(const char *modes, const char *name, int i)
 {
 	static char label[100];
-	snprintf(label, sizeof label, "%s, %s", name, (const char *[]){ "threads", "serial", "processes" }[i]);
-	return UNDER_TSAN && i == 2 ? NULL : label;
+	const char *mode = (const char *[]){ "threads", "serial", "processes" }[i];
+	snprintf(label, sizeof label, "%s, %s", name, mode);
+	return !strstr(modes, mode) || (UNDER_TSAN && i == 2) ? NULL : label;
 }
 static UNUSED enum crew_pool_mode mode_of(int i)
 {

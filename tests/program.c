@@ -4,10 +4,12 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,33 +26,55 @@ static char *content(int fd, size_t *ret_size)
 	return text;
 }
 
-struct program_run program_run(const char *format, ...)
+static struct program_run start(const char *format, va_list args)
 {
 	char *line = NULL, *path = NULL;
-	va_list args;
-	va_start(args, format);
 	ck_assert_int_ge(vasprintf(&line, format, args), 0);
-	va_end(args);
 	ck_assert_int_ge(asprintf(&path, "%s/programs:%s", CREW_BUILD, getenv("PATH")), 0);
-
-	int out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), status;
-	pid_t pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
+	struct program_run run = { .out_fd = memfd_create("out", MFD_CLOEXEC), .err_fd = memfd_create("err", MFD_CLOEXEC) };
+	run.pid = fork();
+	ck_assert_int_ge(run.pid, 0);
+	if (run.pid == 0) {
+		prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
+		prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
 		setenv("PATH", path, 1);
 		dup2(open("/dev/null", O_RDONLY), 0);
-		dup2(out, 1);
-		dup2(err, 2);
+		dup2(run.out_fd, 1);
+		dup2(run.err_fd, 2);
 		execl("/bin/sh", "sh", "-c", line, NULL);
 		_exit(127);
 	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	free(line);
 	free(path);
+	return run;
+}
+
+struct program_run program_start(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	struct program_run run = start(format, args);
+	va_end(args);
+	return run;
+}
+
+void program_finish(struct program_run *run)
+{
+	int status;
 	size_t size;
-	struct program_run run = { .err = content(err, &size) };
-	run.out = content(out, &run.out_size);
-	run.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	ck_assert_int_eq(waitpid(run->pid, &status, 0), run->pid);
+	run->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	run->out = content(run->out_fd, &run->out_size);
+	run->err = content(run->err_fd, &size);
+}
+
+struct program_run program_run(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	struct program_run run = start(format, args);
+	va_end(args);
+	program_finish(&run);
 	return run;
 }
 

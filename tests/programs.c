@@ -5,6 +5,7 @@
  * row. Answers of single programs are tested in suites of their own.
  */
 #include "harness.h"
+#include "program.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -12,11 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <linux/capability.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -31,7 +30,7 @@ static const struct program {
 } programs[] = {
 	{ "bank", "--quick", "", "strategy transfers seconds transfers_per_second missing_cents bad_audits",
 		"--replay %s", "transaction,account,date,kind,amount\n1,2,1993-01-01,cre" },
-	{ "data_parallelism", "tests/data/measurements.txt", "--generate=10000000000 /dev/null", "name min mean max count", "%s", "Hamburg;12.3\nOslo;1" },
+	{ "data_parallelism", CREW_SOURCE "/tests/data/measurements.txt", "--generate=10000000000 /dev/null", "name min mean max count", "%s", "Hamburg;12.3\nOslo;1" },
 	{ "do_something", "--quick", "-- sleep <<END\n60\n60\nEND", "task mode outcome attempts signal seconds", NULL, NULL },
 	{ "fibonacci", "10 1000", "--naive 47 48", "n digits seconds", NULL, NULL },
 	{ "hello", "", NULL, "worker pid cpu node", NULL, NULL },
@@ -61,74 +60,19 @@ static const char *label(int i, const char *claim)
 /* mpi is built where there is an MPI; all others always. */
 #define NEED(index) \
 	const struct program *p = &programs[index]; \
-	if (strcmp(p->name, "mpi") == 0 && access(path_of(p), X_OK) < 0) \
+	if (strcmp(p->name, "mpi") == 0 && access(CREW_BUILD "/programs/mpi", X_OK) < 0) \
 		SKIP("no MPI was found when crew was built")
 
-static const char *path_of(const struct program *p)
+/* PROGRAM ARGUMENTS; its orphans come to us, to be counted. */
+static struct program_run start(const struct program *p, const char *arguments, ...)
 {
-	static char path[512];
-	snprintf(path, sizeof path, "%s/programs/%s", CREW_BUILD, p->name);
-	return path;
-}
-
-/* A program that runs, or has run. */
-struct run {
-	pid_t pid;
-	int out_fd, err_fd;
-	int status;      /* as a shell gives it: exit status, or 128 + signal */
-	char *out, *err; /* what it printed, as strings */
-};
-
-/* PROGRAM ARGUMENTS by a shell, so redirections are fine, without root's right to read every file. */
-static struct run start(const struct program *p, const char *arguments, ...)
-{
-	char command[2048];
-	int used = snprintf(command, sizeof command, "exec %s ", path_of(p));
+	char line[2048];
 	va_list args;
 	va_start(args, arguments);
-	vsnprintf(command + used, sizeof command - (size_t)used, arguments, args);
+	vsnprintf(line, sizeof line, arguments, args);
 	va_end(args);
-
-	struct run run = { .out_fd = memfd_create("out", MFD_CLOEXEC), .err_fd = memfd_create("err", MFD_CLOEXEC) };
-	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* its orphans come to us, to be counted */
-	run.pid = fork();
-	ck_assert_int_ge(run.pid, 0);
-	if (run.pid == 0) {
-		prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
-		prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
-		dup2(open("/dev/null", O_RDONLY), 0);
-		dup2(run.out_fd, 1);
-		dup2(run.err_fd, 2);
-		if (chdir(CREW_SOURCE) == 0)
-			execl("/bin/sh", "sh", "-c", command, NULL);
-		_exit(127);
-	}
-	return run;
-}
-
-static char *content(int fd)
-{
-	struct stat info;
-	ck_assert_int_eq(fstat(fd, &info), 0);
-	char *text = calloc(1, (size_t)info.st_size + 1);
-	ck_assert_int_eq(pread(fd, text, (size_t)info.st_size, 0), info.st_size);
-	close(fd);
-	return text;
-}
-
-static void finish(struct run *run)
-{
-	int status;
-	ck_assert_int_eq(waitpid(run->pid, &status, 0), run->pid);
-	run->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	run->out = content(run->out_fd);
-	run->err = content(run->err_fd);
-}
-
-static void release(struct run *run)
-{
-	free(run->out);
-	free(run->err);
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	return program_start("exec %s %s", p->name, line);
 }
 
 /* Nobody of its processes is left once it has ended. */
@@ -155,27 +99,27 @@ static int lines(const char *text)
 /* Wrong usage: one line that says what, argp's line that says where to look, status 2, nothing else. */
 static void check_usage(const struct program *p, const char *arguments, const char *named)
 {
-	struct run run = start(p, "%s", arguments);
-	finish(&run);
+	struct program_run run = start(p, "%s", arguments);
+	program_finish(&run);
 	check_status(run, 2);
 	const char *hint = strchr(run.err, '\n'); /* argp breaks it where the name is long */
 	ck_assert_msg(hint && strncmp(hint, "\nTry `", 6) == 0 && lines(hint) <= 3, "%s: %s", arguments, run.err);
 	ck_assert_msg(strstr(run.err, named), "does not name %s: %s", named, run.err);
 	ck_assert_str_eq(run.out, "");
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
 EACH(helps)
 {
 	NEED(index);
-	struct run run = start(p, "--help");
-	finish(&run);
+	struct program_run run = start(p, "--help");
+	program_finish(&run);
 	check_status(run, 0);
 	ck_assert_str_eq(run.err, "");
 	ck_assert_ptr_nonnull(strstr(run.out, "Usage: "));
 	ck_assert_ptr_nonnull(strstr(run.out, "--workers=N"));
-	release(&run);
+	program_forget(&run);
 }
 
 EACH(tells_its_version)
@@ -183,12 +127,12 @@ EACH(tells_its_version)
 	NEED(index);
 	char wanted[128];
 	snprintf(wanted, sizeof wanted, "%s (crew) %s\n", p->name, CREW_VERSION);
-	struct run run = start(p, "--version");
-	finish(&run);
+	struct program_run run = start(p, "--version");
+	program_finish(&run);
 	check_status(run, 0);
 	ck_assert_str_eq(run.err, "");
 	ck_assert_str_eq(run.out, wanted);
-	release(&run);
+	program_forget(&run);
 }
 
 EACH(refuses_wrong_usage)
@@ -207,19 +151,19 @@ EACH(refuses_wrong_usage)
 EACH(answers, .timeout = 60)
 {
 	NEED(index);
-	struct run run = start(p, "%s", p->quick);
-	finish(&run);
+	struct program_run run = start(p, "%s", p->quick);
+	program_finish(&run);
 	check_status(run, 0);
 	ck_assert_str_ne(run.out, "");
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
 EACH(answers_in_json, .timeout = 60)
 {
 	NEED(index);
-	struct run run = start(p, "--json --workers=2 %s", p->quick);
-	finish(&run);
+	struct program_run run = start(p, "--json --workers=2 %s", p->quick);
+	program_finish(&run);
 	check_status(run, 0);
 	json_error_t error;
 	json_t *top = json_loads(run.out, JSON_REJECT_DUPLICATES, &error), *row;
@@ -239,18 +183,18 @@ EACH(answers_in_json, .timeout = 60)
 			ck_assert_msg(json_object_get(row, key), "row %zu has no %s", i, key);
 	}
 	json_decref(top);
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
 EACH(notices_a_full_disk, .timeout = 60)
 {
 	NEED(index);
-	struct run run = start(p, "%s >/dev/full", p->quick);
-	finish(&run);
+	struct program_run run = start(p, "%s >/dev/full", p->quick);
+	program_finish(&run);
 	check_status(run, 1);
 	ck_assert_msg(lines(run.err) == 1 && strstr(run.err, "standard output"), "%s", run.err);
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
@@ -260,12 +204,12 @@ EACH(ends_quietly_with_its_reader, .timeout = 60)
 	int ends[2];
 	ck_assert_int_eq(pipe(ends), 0);
 	close(ends[0]);
-	struct run run = start(p, "%s >&%d", p->quick, ends[1]);
+	struct program_run run = start(p, "%s >&%d", p->quick, ends[1]);
 	close(ends[1]);
-	finish(&run);
+	program_finish(&run);
 	check_status(run, 128 + SIGPIPE);
 	ck_assert_str_eq(run.err, "");
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
@@ -298,9 +242,9 @@ static bool has_ended(pid_t pid)
 }
 
 /* A busy run in which the program, crew's helpers and at least one more process are there. */
-static struct run start_busy(const struct program *p)
+static struct program_run start_busy(const struct program *p)
 {
-	struct run run = start(p, "--workers=2 %s", p->busy);
+	struct program_run run = start(p, "--workers=2 %s", p->busy);
 	await(has_ended(run.pid) || count_below(getpid()) >= 4);
 	ck_assert_msg(!has_ended(run.pid), "'%s %s' ended by itself", p->name, p->busy);
 	return run;
@@ -308,12 +252,12 @@ static struct run start_busy(const struct program *p)
 
 static void check_stopped_by(const struct program *p, int sig)
 {
-	struct run run = start_busy(p);
+	struct program_run run = start_busy(p);
 	ck_assert_int_eq(kill(run.pid, sig), 0);
-	finish(&run);
+	program_finish(&run);
 	check_status(run, 128 + sig);
 	ck_assert_msg(lines(run.err) == 1, "%s", run.err);
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
@@ -332,11 +276,11 @@ EACH_WITH(busy, stops_at_sigterm)
 EACH_WITH(busy, takes_all_along_when_killed)
 {
 	NEED(index);
-	struct run run = start_busy(p);
+	struct program_run run = start_busy(p);
 	ck_assert_int_eq(kill(run.pid, SIGKILL), 0);
-	finish(&run);
+	program_finish(&run);
 	check_status(run, 128 + SIGKILL);
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
 }
 
@@ -345,12 +289,12 @@ EACH_WITH(busy, leaves_nothing_whenever_killed, .timeout = 60)
 {
 	NEED(index);
 	for (int milliseconds = 0; milliseconds < 40; milliseconds += 3) {
-		struct run run = start(p, "--workers=2 %s", p->busy);
+		struct program_run run = start(p, "--workers=2 %s", p->busy);
 		for (int i = 0; i < milliseconds; i++)
 			harness_pause();
 		ck_assert_int_eq(kill(run.pid, SIGKILL), 0);
-		finish(&run);
-		release(&run);
+			program_finish(&run);
+		program_forget(&run);
 		check_all_gone();
 	}
 }
@@ -358,48 +302,30 @@ EACH_WITH(busy, leaves_nothing_whenever_killed, .timeout = 60)
 /* Bad input: one line that names the file, status 2, nothing on stdout. */
 static void check_refused(const struct program *p, const char *file)
 {
-	struct run run = start(p, p->input, file);
-	finish(&run);
+	struct program_run run = start(p, p->input, file);
+	program_finish(&run);
 	check_status(run, 2);
 	ck_assert_msg(lines(run.err) == 1 && strstr(run.err, file), "%s: %s", file, run.err);
 	ck_assert_str_eq(run.out, "");
-	release(&run);
+	program_forget(&run);
 	check_all_gone();
-}
-
-/* A new file of that content in the directory; what is left there is removed by remove_files. */
-static const char *make_file(const char *dir, const char *name, const void *data, size_t size)
-{
-	static char path[256];
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, data, size), (ssize_t)size);
-	close(fd);
-	return path;
 }
 
 EACH_WITH(input, refuses_bad_input, .timeout = 60)
 {
 	NEED(index);
-	static const char *const made[] = { "empty", "cut", "binary", "secret" };
-	char dir[] = "/tmp/crew-input-XXXXXX", binary[4096];
+	char binary[4096];
 	for (size_t i = 0; i < sizeof binary; i++)
 		binary[i] = (char)(i * 7 + i / 256);
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	const char *dir = program_directory();
 	check_refused(p, "/no/such/file");
 	check_refused(p, dir);
 	check_refused(p, "/proc/self/mem"); /* opens, but reads and maps are errors */
-	check_refused(p, make_file(dir, "empty", "", 0));
-	check_refused(p, make_file(dir, "cut", p->cut, strlen(p->cut)));
-	check_refused(p, make_file(dir, "binary", binary, sizeof binary));
-	const char *secret = make_file(dir, "secret", p->cut, strlen(p->cut));
+	check_refused(p, program_file(dir, "empty", "", 0));
+	check_refused(p, program_file(dir, "cut", p->cut, strlen(p->cut)));
+	check_refused(p, program_file(dir, "binary", binary, sizeof binary));
+	const char *secret = program_file(dir, "secret", p->cut, strlen(p->cut));
 	ck_assert_int_eq(chmod(secret, 0), 0);
 	check_refused(p, secret);
-	for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
-		char path[256];
-		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
-		unlink(path);
-	}
-	ck_assert_int_eq(rmdir(dir), 0);
+	program_remove(dir);
 }

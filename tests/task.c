@@ -323,10 +323,8 @@ TEST_IN_ALL_MODES(a_task_may_open_a_pool_of_its_own)
 
 /* ── waiting ── */
 
-TEST_IN_ALL_MODES(waiting_can_time_out_and_go_on)
+TEST_IN_MODES("threads processes", waiting_can_time_out_and_go_on)
 {
-	if (mode_of(index) == CREW_POOL_SERIAL)
-		SKIP("a serial task is finished before anybody can wait");
 	begin();
 	struct crew_pool *pool = open_pool(mode_of(index), 1);
 	crew_ticket ticket = submit(pool, gated);
@@ -348,10 +346,8 @@ static void *wait_too(void *argument)
 	return NULL;
 }
 
-TEST_IN_ALL_MODES(of_two_who_wait_one_gets_it)
+TEST_IN_MODES("threads processes", of_two_who_wait_one_gets_it)
 {
-	if (mode_of(index) == CREW_POOL_SERIAL)
-		SKIP("a serial task is finished before anybody can wait");
 	begin();
 	both.pool = open_pool(mode_of(index), 1);
 	both.ticket = submit(both.pool, gated);
@@ -441,10 +437,8 @@ TEST_IN_ALL_MODES(all_threads_of_the_opener_may_use_it)
 
 /* ── cancel ── */
 
-TEST_IN_ALL_MODES(what_has_not_started_can_be_cancelled)
+TEST_IN_MODES("threads processes", what_has_not_started_can_be_cancelled)
 {
-	if (mode_of(index) == CREW_POOL_SERIAL)
-		SKIP("a serial task is finished before anybody can cancel it");
 	begin();
 	struct crew_pool *pool = open_pool(mode_of(index), 1);
 	crew_ticket running = submit(pool, gated), second = submit(pool, nothing), third = submit(pool, nothing),
@@ -654,10 +648,8 @@ TEST_IN_ALL_MODES(a_failed_task_does_not_end_the_stream)
 	close_all(pool);
 }
 
-TEST_IN_ALL_MODES(a_stream_can_be_closed_in_the_middle)
+TEST_IN_MODES("threads processes", a_stream_can_be_closed_in_the_middle)
 {
-	if (mode_of(index) == CREW_POOL_SERIAL)
-		SKIP("a serial stream has nothing running");
 	begin();
 	struct crew_pool *pool = open_pool(mode_of(index), 2);
 	struct source source = { .length = 1000 };
@@ -689,10 +681,8 @@ static void *close_later(void *pool)
 	return r;
 }
 
-TEST_IN_ALL_MODES(close_at_its_deadline_sends_those_away_who_wait)
+TEST_IN_MODES("processes", close_at_its_deadline_sends_those_away_who_wait)
 {
-	if (mode_of(index) != CREW_POOL_PROCESSES)
-		SKIP("only a process can be ended while it runs a task");
 	begin();
 	struct crew_pool *pool = open_pool(mode_of(index), 1);
 	crew_ticket running = submit(pool, gated);
