@@ -11,7 +11,8 @@
 void crew__attempt_begin(struct crew__lane *lane)
 {
 	lane->attempt_blocks = 0;
-	lane->attempt = __atomic_add_fetch(&heap_of_family()->attempts, 1, __ATOMIC_RELAXED);
+	uint64_t attempt = __atomic_add_fetch(&heap_of_family()->attempts, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->attempt, attempt, __ATOMIC_RELAXED); /* looked at bare by who searches an empty lane */
 }
 
 /* The next block at or after (*number, *index) whose header is `header`; NULL at the end. Inside a section. */

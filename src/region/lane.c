@@ -62,15 +62,16 @@ static void make_key(void)
 	pthread_key_create(&at_thread_end, thread_ends);
 }
 
+/* May be asked without the mutex, to see whether it is worth trying: then only an answer got with it counts. */
 bool crew__lane_is_empty(const struct crew__lane *lane)
 {
-	if (lane->leases || lane->attempt)
+	if (__atomic_load_n(&lane->leases, __ATOMIC_RELAXED) || __atomic_load_n(&lane->attempt, __ATOMIC_RELAXED))
 		return false;
 	for (int i = 0; i < CREW__HOLDS; i++)
 		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED))
 			return false;
 	for (unsigned i = 0; i < sizeof lane->mine / sizeof lane->mine[0]; i++)
-		if (lane->mine[i])
+		if (__atomic_load_n(&lane->mine[i], __ATOMIC_RELAXED))
 			return false;
 	return true;
 }
@@ -110,8 +111,8 @@ static struct crew__lane *find_free(uint32_t high)
 void crew__lane_free(struct crew__lane *lane)
 {
 	lane->depth = 0;
-	lane->sweeper = 0;
-	lane->attempt = 0;
+	__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->attempt, 0, __ATOMIC_RELAXED);
 	lane->process = 0;
 	__atomic_store_n(&lane->generation, (lane->generation + 1) & 0x7fffu, __ATOMIC_RELEASE);
 	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
