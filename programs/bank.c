@@ -8,6 +8,7 @@
  *     missing_cents  what the bank has lost (or, negative, made) in the end
  *     bad_audits     counts that came out wrong while the transfers went on
  *     audits         counts in all
+ *     p50, p99, p999 how long an order takes, half of them, 99 and 99.9 of a hundred, at most
  *
  * `none` shows the race: it is repeated until money is missing, at most 5 seconds. `atomic` shows that atomic
  * additions keep every cent and are still not enough. The others differ in price alone: see transfers/s, and how
@@ -15,6 +16,11 @@
  *
  * --chaos=RATE kills clerks, auditor and owner, half of them exactly between debit and credit. The balances
  * must come out as if nobody had died, to the cent: they are compared with a serial computation.
+ *
+ * --mix=smallbank: instead of plain transfers six kinds of orders on savings and checking accounts (bank/deal.c), some of
+ * which look first whether there is enough. What comes out then depends on who came first, and is checked by its invariants.
+ *
+ * --baseline compares one lock for the whole bank with the same by a pthread mutex and by CPython.
  *
  * --replay=FILE is the bank at work: the balances after all transactions of a ledger (bank/replay.c).
  */
@@ -33,17 +39,19 @@
 #define CLERKS_MAX 4094u             /* with owner and auditor as many as a pool has workers */
 #define AUDIT_PAUSE 200000           /* ns between audits: the same load on every strategy */
 #define RACE_SECONDS 5.0             /* the longest we wait for a race to show */
+#define ROUNDS 3                     /* of --baseline */
 #define PATIENCE (60 * CREW_SECOND)  /* for clerks to stop once told: beyond it they hang */
 
 struct own {
 	const char *replay;
 	uint32_t accounts;
 	double skew, seconds;
+	bool smallbank;
 	uint64_t transfers;
 	unsigned wanted; /* bit i: bank_strategies[i] */
 };
 
-enum { KEY_REPLAY = 1, KEY_ACCOUNTS, KEY_SKEW, KEY_TRANSFERS, KEY_SECONDS };
+enum { KEY_REPLAY = 1, KEY_ACCOUNTS, KEY_SKEW, KEY_TRANSFERS, KEY_SECONDS, KEY_MIX };
 
 static const struct argp_option options[] = {
 	{ "replay", KEY_REPLAY, "FILE", 0, "Print the balances after the transactions of a ledger: lines "
@@ -51,6 +59,7 @@ static const struct argp_option options[] = {
 	{ "accounts", KEY_ACCOUNTS, "N", 0, "Accounts, 2 to 10000000 (default 1000)", 0 },
 	{ "skew", KEY_SKEW, "S", 0, "Zipf skew of the choice of accounts, 0 to 10 (default 0: all alike)", 0 },
 	{ "transfers", KEY_TRANSFERS, "N", 0, "Transfers per strategy (default: what fits into the time)", 0 },
+	{ "mix", KEY_MIX, "NAME", 0, "Kinds of orders: transfers (default) or smallbank", 0 },
 	{ "seconds", KEY_SECONDS, "S", 0, "Time per strategy, 0.01 to 3600 (default 0.5; --quick: 0.1)", 0 },
 	{ 0 }
 };
@@ -71,6 +80,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_TRANSFERS:
 		own->transfers = cli_parse_u64(state, "--transfers", arg, 1, UINT64_C(1000000000000));
 		return 0;
+	case KEY_MIX:
+		own->smallbank = strcmp(arg, "smallbank") == 0;
+		if (!own->smallbank && strcmp(arg, "transfers") != 0)
+			argp_error(state, "--mix: '%s' is neither transfers nor smallbank", arg);
+		return 0;
 	case KEY_SECONDS:
 		own->seconds = cli_parse_real(state, "--seconds", arg, 0.01, 3600);
 		return 0;
@@ -85,6 +99,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (own->replay && own->wanted)
 			argp_error(state, "--replay: takes no strategy");
+		if (own->smallbank && own->accounts < 4)
+			argp_error(state, "--accounts: smallbank needs 4 at least, two for each customer");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -113,8 +129,12 @@ static int clerk_task(const void *argument, void *result, void *context)
 		uint64_t position = clerk + done * bank->clerks;
 		if (bank->limit && position >= bank->limit)
 			break;
+		bool timed = done % SAMPLE == 0;
+		crew_time begin = timed ? crew_now() : 0;
 		if (!bank->strategy->transfer(bank, clerk, &bank->order[position % ORDERS], done + 1))
 			break;
+		if (timed)
+			histogram_add(&bank->clerk[clerk].latency, (uint64_t)(crew_now() - begin));
 	}
 	return 0;
 }
@@ -130,7 +150,7 @@ static int auditor_task(const void *argument, void *result, void *context)
 		if (!bank->strategy->audit(bank, epoch, &total))
 			break;
 		bank->audits++;
-		bank->bad_audits += total != INITIAL_CENTS * bank->accounts;
+		bank->bad_audits += total != INITIAL_CENTS * bank->tills;
 		nanosleep(&(struct timespec){ .tv_nsec = AUDIT_PAUSE }, NULL);
 	}
 	return 0;
@@ -160,12 +180,14 @@ static void bank_reset(struct bank *bank, const struct strategy *strategy, const
 {
 	bank->strategy = strategy;
 	bank->clerks = strategy->loses_money && clerks < 2 ? 2 : clerks; /* a race needs two */
+	bank->tills = own->accounts;
+	bank->accounts = own->accounts + (own->smallbank ? bank->clerks : 0);
 	bank->guards = strategy->guards < bank->accounts ? strategy->guards : bank->accounts;
 	bank->limit = own->transfers;
 	bank->audits = bank->bad_audits = bank->epoch = 0;
 	memset(bank->account, 0, bank->accounts * sizeof *bank->account);
 	for (uint32_t a = 0; a < bank->accounts; a++)
-		bank->account[a].cents = INITIAL_CENTS;
+		bank->account[a].cents = initial_cents(bank, a);
 	memset(bank->clerk, 0, (bank->clerks + 1) * sizeof *bank->clerk);
 }
 
@@ -195,7 +217,8 @@ static void run(struct report *report, struct bank *bank, const struct own *own,
 		double *seconds, uint64_t *deaths)
 {
 	bool mortal = cli->chaos > 0 && bank->strategy->settle;
-	struct crew_pool *pool = start_pool(&(struct cli){ .seed = cli->seed, .chaos = mortal ? cli->chaos / 2 : 0 },
+	double anywhere = !mortal || bank->strategy->dies_between ? 0 : cli->chaos / 2, between = mortal ? cli->chaos - anywhere : 0;
+	struct crew_pool *pool = start_pool(&(struct cli){ .seed = cli->seed, .chaos = anywhere },
 		&(struct crew_pool_options){ .workers = bank->clerks + 2, .context = bank, .name = "clerk" });
 	crew_queue_init(&bank->mailbox, 0);
 	crew_queue_init(&bank->answers, 0);
@@ -212,8 +235,8 @@ static void run(struct report *report, struct bank *bank, const struct own *own,
 
 	double begin = stats_clock();
 	crew_time end = bank->limit ? CREW_FOREVER : crew_after((crew_time)(own->seconds * 1e9));
-	crew_time pause = mortal && cli->chaos > 1e-6 ? (crew_time)(2e9 / cli->chaos) : CREW_FOREVER;
-	crew_time next = crew_after(pause); /* half of the kills, at the worst moment; the pool does the other half */
+	crew_time pause = between > 1e-6 ? (crew_time)(1e9 / between) : CREW_FOREVER;
+	crew_time next = crew_after(pause); /* kills at the worst moment; the pool does the others */
 	for (uint32_t c = 0; c < bank->clerks;) {
 		if (collect(report, pool, clerk[c], next < end ? next : end)) {
 			c++;
@@ -251,25 +274,39 @@ static int64_t missing_cents(const struct bank *bank)
 {
 	int64_t missing = 0;
 	for (uint32_t a = 0; a < bank->accounts; a++)
-		missing += INITIAL_CENTS - bank->account[a].cents;
+		missing += initial_cents(bank, a) - bank->account[a].cents;
 	return missing;
 }
 
 /* How many accounts differ from what the same orders, one after the other, make of them. */
 static uint64_t wrong_accounts(const struct bank *bank)
 {
-	int64_t *cents = cli_need(calloc(bank->accounts, sizeof *cents));
+	int64_t *cents = cli_need(calloc(bank->accounts, sizeof *cents)), balance[PARTS];
+	for (uint32_t a = 0; a < bank->accounts; a++)
+		cents[a] = initial_cents(bank, a);
 	for (uint32_t c = 0; c < bank->clerks; c++)
 		for (uint64_t i = 0; i < bank->clerk[c].done; i++) {
 			const struct order *order = &bank->order[(c + i * bank->clerks) % ORDERS];
-			cents[order->from] -= order->cents;
-			cents[order->to] += order->cents;
+			for (uint32_t p = 0; p < order->parts; p++)
+				balance[p] = cents[account_of(bank, order, p, c)];
+			if (deal_decide(order, balance))
+				for (uint32_t p = 0; p < order->parts; p++)
+					cents[account_of(bank, order, p, c)] = balance[p];
 		}
 	uint64_t wrong = 0;
 	for (uint32_t a = 0; a < bank->accounts; a++)
-		wrong += bank->account[a].cents != INITIAL_CENTS + cents[a];
+		wrong += bank->account[a].cents != cents[a];
 	free(cents);
 	return wrong;
+}
+
+/* Savings below zero: nobody may take out what is not there. */
+static uint64_t overdrawn(const struct bank *bank)
+{
+	uint64_t count = 0;
+	for (uint32_t a = 0; a < bank->tills; a += 2)
+		count += bank->account[a].cents < 0;
+	return count;
 }
 
 static uint64_t clerks_sum(const struct bank *bank, size_t offset)
@@ -278,6 +315,16 @@ static uint64_t clerks_sum(const struct bank *bank, size_t offset)
 	for (uint32_t c = 0; c <= bank->clerks; c++)
 		sum += *(const uint64_t *)((const char *)&bank->clerk[c] + offset);
 	return sum;
+}
+
+static void report_latency(struct json_t *row, const struct bank *bank)
+{
+	struct histogram all = { 0 };
+	for (uint32_t c = 0; c < bank->clerks; c++)
+		histogram_merge(&all, &bank->clerk[c].latency);
+	report_real(row, "p50_ns", histogram_percentile(&all, 50));
+	report_real(row, "p99_ns", histogram_percentile(&all, 99));
+	report_real(row, "p999_ns", histogram_percentile(&all, 99.9));
 }
 
 static void play(struct report *report, struct bank *bank, const struct strategy *strategy, const struct own *own,
@@ -301,10 +348,15 @@ static void play(struct report *report, struct bank *bank, const struct strategy
 	report_uint(row, "transfers", transfers);
 	report_real(row, "seconds", seconds);
 	report_real(row, "transfers_per_second", (double)transfers / seconds);
+	report_latency(row, bank);
 	report_int(row, "missing_cents", missing);
 	report_uint(row, "bad_audits", bank->bad_audits);
 	report_uint(row, "audits", bank->audits);
 	report_uint(row, "retries", clerks_sum(bank, offsetof(struct clerk, retries)));
+	if (own->smallbank) {
+		report_uint(row, "refused", clerks_sum(bank, offsetof(struct clerk, refused)));
+		report_uint(row, "overdrawn", overdrawn(bank));
+	}
 	if (cli->chaos > 0) {
 		report_uint(row, "deaths", deaths);
 		report_uint(row, "rolled_back", clerks_sum(bank, offsetof(struct clerk, rolled_back)));
@@ -319,25 +371,69 @@ static void play(struct report *report, struct bank *bank, const struct strategy
 	if (!strategy->audits_badly)
 		report_check(report, bank->bad_audits == 0, "%s: %" PRIu64 " audits saw a wrong total", name,
 			bank->bad_audits);
-	if (!strategy->loses_money) {
-		uint64_t wrong = wrong_accounts(bank);
+	if (own->smallbank && !strategy->audits_badly)
+		report_check(report, overdrawn(bank) == 0, "%s: %" PRIu64 " savings are below zero", name, overdrawn(bank));
+	if (!strategy->loses_money)
 		report_check(report, missing == 0, "%s: %" PRId64 " cents are missing", name, missing);
+	if (!strategy->loses_money && (!own->smallbank || bank->clerks == 1)) { /* else it depends on who came first */
+		uint64_t wrong = wrong_accounts(bank);
 		report_check(report, wrong == 0, "%s: %" PRIu64 " balances are wrong", name, wrong);
 	}
+}
+
+static void report_rival(struct report *report, const char *name, const double *ours, const double *rival)
+{
+	double per_transfer[2][ROUNDS];
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		per_transfer[0][i] = 1 / ours[i];
+		per_transfer[1][i] = 1 / rival[i];
+	}
+	struct json_t *row = report_row(report);
+	report_str(row, "strategy", name);
+	report_real(row, "transfers_per_second", stats_median((double *)rival, ROUNDS));
+	report_real(row, "ratio", stats_ratio(per_transfer[0], per_transfer[1], ROUNDS));
+}
+
+/* Our strategy `lock` and the rivals in turn. The ratio: how many times theirs ours carries out. */
+static void compare(struct report *report, struct bank *bank, const struct own *own, uint32_t clerks, const struct cli *cli)
+{
+	const struct strategy *strategy = bank_strategies;
+	while (strcmp(strategy->name, "lock") != 0)
+		strategy++;
+	struct own timed = *own;
+	timed.transfers = 0;
+	double ours[ROUNDS], with_pthread[ROUNDS], with_python[ROUNDS];
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		double seconds = 0;
+		uint64_t deaths = 0;
+		int64_t missing;
+		bank_reset(bank, strategy, &timed, clerks);
+		run(report, bank, &timed, &(struct cli){ .seed = cli->seed }, &seconds, &deaths);
+		ours[i] = (double)clerks_sum(bank, offsetof(struct clerk, done)) / seconds;
+		with_pthread[i] = bank_pthread_rival(bank, own->seconds, &missing);
+		report_check(report, missing == 0, "the rival with a pthread mutex came to grief");
+		with_python[i] = i == 0 || with_python[0] > 0 ? bank_python_rival(bank, own->seconds) : 0;
+	}
+	report_rival(report, "lock, pthread", ours, with_pthread);
+	if (with_python[0] > 0)
+		report_rival(report, "lock, CPython", ours, with_python);
 }
 
 /* The list of orders; with a skew most of them want the same few accounts. */
 static struct order *random_orders(const struct own *own, uint64_t seed)
 {
 	struct order *orders = shared(ORDERS, sizeof *orders);
-	struct zipf zipf = zipf_of(own->accounts, own->skew);
+	struct zipf accounts = zipf_of(own->accounts, own->skew), customers = zipf_of(own->accounts / 2, own->skew);
 	struct rng rng = rng_of(seed, 0);
 	for (struct order *o = orders; o < orders + ORDERS; o++) {
-		o->from = (uint32_t)zipf_next(&zipf, &rng);
-		o->to = (uint32_t)zipf_next(&zipf, &rng);
-		if (o->to == o->from)
-			o->to = (o->from + 1) % own->accounts;
-		o->cents = 1 + (int64_t)rng_below(&rng, 100);
+		if (own->smallbank) {
+			deal_smallbank(o, &customers, &rng);
+			continue;
+		}
+		uint32_t from = (uint32_t)zipf_next(&accounts, &rng), to = (uint32_t)zipf_next(&accounts, &rng);
+		if (to == from)
+			to = (from + 1) % own->accounts;
+		*o = (struct order){ TRANSFER, 2, { from, to }, 1 + (int64_t)rng_below(&rng, 100) };
 	}
 	return orders;
 }
@@ -349,8 +445,8 @@ int main(int argc, char **argv)
 	struct input ledger = { 0 };
 	if (own.replay)
 		ledger = input_map(own.replay);
-	if (cli.baseline)
-		cli_note("--baseline has no meaning here: the strategies are each other's rivals");
+	if (cli.baseline && (own.replay || own.smallbank))
+		cli_note("--baseline compares transfers under one lock; here it has no rival");
 	start_family(&cli);
 	if (own.replay)
 		return bank_replay(&cli, &ledger);
@@ -361,13 +457,12 @@ int main(int argc, char **argv)
 		own.seconds = cli.quick ? 0.1 : 0.5;
 	struct report *report = report_open(&cli);
 	struct bank *bank = shared(1, sizeof *bank);
-	bank->accounts = own.accounts;
-	bank->account = shared(bank->accounts, sizeof *bank->account);
 	uint32_t clerks = cli.serial ? 1 : cli.workers < CLERKS_MAX ? cli.workers : CLERKS_MAX;
-	bank->clerk = shared(clerks + 2, sizeof *bank->clerk); /* one more for the owner, one for a race */
+	bank->account = shared(own.accounts + clerks + 1, sizeof *bank->account); /* with the tills; a race has one clerk more */
+	bank->clerk = shared(clerks + 2, sizeof *bank->clerk); /* and one for the owner */
 	bank->order = random_orders(&own, cli.seed);
 
-	report_say(report, "clerks: %" PRIu32 ", accounts: %" PRIu32 ", skew: %g\n\n", clerks, bank->accounts, own.skew);
+	report_say(report, "clerks: %" PRIu32 ", accounts: %" PRIu32 ", skew: %g\n\n", clerks, own.accounts, own.skew);
 	for (unsigned i = 0; i < bank_strategy_count; i++) {
 		const struct strategy *strategy = &bank_strategies[i];
 		if (own.wanted && !(own.wanted & 1u << i))
@@ -377,6 +472,8 @@ int main(int argc, char **argv)
 		report_say(report, "%-10s  %s\n", strategy->name, strategy->lesson);
 		play(report, bank, strategy, &own, clerks, &cli);
 	}
+	if (cli.baseline && !own.smallbank)
+		compare(report, bank, &own, clerks, &cli);
 	report_say(report, "\n");
 	return report_finish(report);
 }

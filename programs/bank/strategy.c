@@ -1,5 +1,5 @@
 /*
- * strategy.c - seven ways to move money between two accounts that others use, too
+ * strategy.c - ways to move money between accounts that others use, too
  *
  * Every strategy answers three questions. How does a transfer keep others out? How does an audit see
  * one moment? What does a clerk leave when it is killed, and who repairs it?
@@ -7,14 +7,14 @@
  * Audits. An audit that stops the bank is simple and slow. Instead, an audit begins by raising the
  * epoch; from then on whoever changes an account for the first time keeps its old balance beside it. The
  * auditor goes from account to account and takes the kept balance where there is one. It gets the total
- * of one moment: each transfer is either before it on both accounts, or after it on both,
+ * of one moment: each transfer is either before it on all its accounts, or after it on all,
  *
  *     transfer                        auditor
- *     has both accounts               epoch = k
+ *     has its accounts                epoch = k
  *     reads epoch               (A)   has account a, reads it
  *
- * because a transfer that does not see k yet had its accounts before the auditor came to either
- * (A: acquire and release of the locks; optimistic: sequential consistency), and one that sees k keeps both.
+ * because a transfer that does not see k yet had its accounts before the auditor came to any of them
+ * (A: acquire and release of the locks; optimistic: sequential consistency), and one that sees k keeps all.
  */
 #include "bank.h"
 
@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The next step of several, seen in this order by all others, also after our death. */
@@ -49,30 +50,86 @@ static void must(const char *what, int r)
 	}
 }
 
-/* --- none: load, then store, and whatever was stored in between is lost --- */
-
-static void careless_add(int64_t *cents, int64_t amount)
+/* The new balances of an order's accounts, as they are read; the sum of all changes is 0. False: it changes nothing. */
+static bool decide(struct bank *bank, uint32_t clerk, const struct order *order, uint32_t account[PARTS], int64_t old[PARTS],
+		int64_t balance[PARTS])
 {
-	int64_t now = __atomic_load_n(cents, __ATOMIC_RELAXED); /* each access is atomic, the pair is not */
-	__atomic_store_n(cents, now + amount, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < order->parts; i++) {
+		account[i] = account_of(bank, order, i, clerk);
+		balance[i] = old[i] = (int64_t)look(&bank->account[account[i]].cents);
+	}
+	bool changes = deal_decide(order, balance);
+	bank->clerk[clerk].refused += !changes && order->deal != BALANCE;
+	return changes;
 }
+
+/* --chaos: the worst moment of all. */
+static void die_if_doomed(struct bank *bank)
+{
+	if (__atomic_load_n(&bank->doom, __ATOMIC_RELAXED) && __atomic_exchange_n(&bank->doom, 0, __ATOMIC_RELAXED))
+		kill(getpid(), SIGKILL);
+}
+
+/* --- none: load, then store, and whatever was stored in between is lost --- */
 
 static bool none_transfer(struct bank *bank, uint32_t clerk, const struct order *order, uint64_t number)
 {
-	careless_add(&bank->account[order->from].cents, -order->cents);
-	careless_add(&bank->account[order->to].cents, order->cents);
+	uint32_t account[PARTS];
+	int64_t old[PARTS], balance[PARTS];
+	if (decide(bank, clerk, order, account, old, balance)) /* each access is atomic, all of them together are not */
+		for (uint32_t i = 0; i < order->parts; i++)
+			__atomic_store_n(&bank->account[account[i]].cents, balance[i], __ATOMIC_RELAXED);
 	step(&bank->clerk[clerk].done, number);
 	return true;
 }
 
 /* --- atomic: no cent is lost, but between debit and credit the money is nowhere --- */
 
+static bool is_open(const struct bank *bank, const struct intent *intent)
+{
+	uint64_t number = look(&intent->number);
+	return number && number == look(&bank->clerk[intent->client].done) + 1;
+}
+
+/* The additions of an open intent that are not done yet, then the commit. */
+static void add_up(struct bank *bank, struct intent *intent)
+{
+	for (uint32_t i = intent->added; i < PARTS && intent->part[i].account != NOBODY; i++) {
+		__atomic_fetch_add(&bank->account[intent->part[i].account].cents, intent->part[i].cents, __ATOMIC_RELAXED);
+		__atomic_store_n(&intent->added, i + 1, __ATOMIC_RELEASE);
+		if (i == 0)
+			die_if_doomed(bank);
+	}
+	step(&bank->clerk[intent->client].done, intent->number);
+}
+
 static bool atomic_transfer(struct bank *bank, uint32_t clerk, const struct order *order, uint64_t number)
 {
-	__atomic_fetch_sub(&bank->account[order->from].cents, order->cents, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&bank->account[order->to].cents, order->cents, __ATOMIC_RELAXED);
-	step(&bank->clerk[clerk].done, number);
+	struct intent *intent = &bank->clerk[clerk].intent;
+	uint32_t account[PARTS];
+	int64_t old[PARTS], balance[PARTS];
+	bool changes = decide(bank, clerk, order, account, old, balance);
+	for (uint32_t i = 0; i < PARTS; i++)
+		intent->part[i] = changes && i < order->parts ? (struct part){ account[i], balance[i] - old[i] } : (struct part){ NOBODY, 0 };
+	intent->client = clerk;
+	intent->added = 0;
+	step(&intent->number, number);
+	add_up(bank, intent);
 	return true;
+}
+
+/*
+ * Forward, not back: others may have read the new balance. That it is known which additions are done is owed to the killer,
+ * who strikes between two of them. Killed at any instruction, a clerk may have added and not yet said so: a bare sum
+ * does not tell who added to it.
+ */
+static void atomic_settle(struct bank *bank, uint32_t clerk)
+{
+	struct intent *intent = &bank->clerk[clerk].intent;
+	if (!is_open(bank, intent))
+		return;
+	bank->clerk[clerk].rolled_back++;
+	add_up(bank, intent);
 }
 
 static bool plain_audit(struct bank *bank, uint64_t epoch, int64_t *total)
@@ -84,13 +141,7 @@ static bool plain_audit(struct bank *bank, uint64_t epoch, int64_t *total)
 	return true;
 }
 
-/* --- what all the others share: a transfer on two accounts that nobody else touches now --- */
-
-static bool is_open(const struct bank *bank, const struct intent *intent)
-{
-	uint64_t number = look(&intent->number);
-	return number && number == look(&bank->clerk[intent->client].done) + 1;
-}
+/* --- what all the others share: an order on accounts that nobody else touches now --- */
 
 static void keep_for_audit(struct account *account, uint64_t epoch)
 {
@@ -100,23 +151,25 @@ static void keep_for_audit(struct account *account, uint64_t epoch)
 	}
 }
 
-static void move_money(struct bank *bank, struct intent *intent, uint32_t client, const struct order *order,
-		uint64_t number)
+static void carry_out(struct bank *bank, struct intent *intent, uint32_t client, const struct order *order, uint64_t number)
 {
-	struct account *from = &bank->account[order->from], *to = &bank->account[order->to];
-	intent->client = client;
-	intent->half[0] = (struct half){ order->from, from->cents };
-	intent->half[1] = (struct half){ order->to, to->cents };
-	step(&intent->number, number);
+	uint32_t account[PARTS];
+	int64_t old[PARTS], balance[PARTS];
+	if (decide(bank, client, order, account, old, balance)) {
+		intent->client = client;
+		for (uint32_t i = 0; i < PARTS; i++)
+			intent->part[i] = i < order->parts ? (struct part){ account[i], old[i] } : (struct part){ NOBODY, 0 };
+		step(&intent->number, number);
 
-	uint64_t epoch = __atomic_load_n(&bank->epoch, __ATOMIC_SEQ_CST); /* (A) */
-	keep_for_audit(from, epoch);
-	keep_for_audit(to, epoch);
-
-	step(&from->cents, (uint64_t)(from->cents - order->cents));
-	if (__atomic_load_n(&bank->doom, __ATOMIC_RELAXED) && __atomic_exchange_n(&bank->doom, 0, __ATOMIC_RELAXED))
-		kill(getpid(), SIGKILL); /* --chaos: the worst moment of all */
-	step(&to->cents, (uint64_t)(to->cents + order->cents));
+		uint64_t epoch = __atomic_load_n(&bank->epoch, __ATOMIC_SEQ_CST); /* (A) */
+		for (uint32_t i = 0; i < order->parts; i++)
+			keep_for_audit(&bank->account[account[i]], epoch);
+		for (uint32_t i = 0; i < order->parts; i++) {
+			step(&bank->account[account[i]].cents, (uint64_t)balance[i]);
+			if (i == 0)
+				die_if_doomed(bank);
+		}
+	}
 	step(&bank->clerk[client].done, number);
 }
 
@@ -131,7 +184,7 @@ static struct crew_lock *guard_of(struct bank *bank, uint32_t account)
  * The last holder of a guard died: put back what it has half done behind this guard. It held
  * the guard until its intent was closed, so an open intent that names an account behind it is the dead clerk's; those of
  * the living name none as long as we hold it. An account is put back by whoever gets its guard, once: if we
- * die before crew_lock_repaired the next one does the same again, after that the half names nobody.
+ * die before crew_lock_repaired the next one does the same again, after that the part names nobody.
  */
 static void repair(struct bank *bank, const struct crew_lock *guard)
 {
@@ -139,12 +192,12 @@ static void repair(struct bank *bank, const struct crew_lock *guard)
 		struct intent *intent = &bank->clerk[c].intent;
 		if (!is_open(bank, intent))
 			continue;
-		for (struct half *half = intent->half; half < intent->half + 2; half++) {
-			uint32_t a = __atomic_load_n(&half->account, __ATOMIC_RELAXED);
+		for (struct part *part = intent->part; part < intent->part + PARTS; part++) {
+			uint32_t a = __atomic_load_n(&part->account, __ATOMIC_RELAXED);
 			if (a == NOBODY || guard_of(bank, a) != guard)
 				continue;
-			step(&bank->account[a].cents, (uint64_t)half->old);
-			__atomic_store_n(&half->account, NOBODY, __ATOMIC_RELEASE);
+			step(&bank->account[a].cents, (uint64_t)part->cents);
+			__atomic_store_n(&part->account, NOBODY, __ATOMIC_RELEASE);
 		}
 	}
 }
@@ -159,21 +212,32 @@ static void guard_acquire(struct bank *bank, struct crew_lock *guard)
 	}
 }
 
+/* The guards of an order's accounts, each once, in ascending order: or two clerks wait for each other for ever. */
+static uint32_t guards_of(struct bank *bank, uint32_t clerk, const struct order *order, struct crew_lock *guard[PARTS])
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < order->parts; i++) {
+		struct crew_lock *next = guard_of(bank, account_of(bank, order, i, clerk));
+		uint32_t at = count;
+		while (at > 0 && guard[at - 1] > next)
+			at--;
+		if (at > 0 && guard[at - 1] == next)
+			continue;
+		memmove(guard + at + 1, guard + at, (count++ - at) * sizeof *guard);
+		guard[at] = next;
+	}
+	return count;
+}
+
 static bool guarded_transfer(struct bank *bank, uint32_t clerk, const struct order *order, uint64_t number)
 {
-	struct crew_lock *first = guard_of(bank, order->from), *second = guard_of(bank, order->to);
-	if (first > second) { /* always in the same order, or two clerks wait for each other for ever */
-		struct crew_lock *swap = first;
-		first = second;
-		second = swap;
-	}
-	guard_acquire(bank, first);
-	if (second != first)
-		guard_acquire(bank, second);
-	move_money(bank, &bank->clerk[clerk].intent, clerk, order, number);
-	if (second != first)
-		crew_lock_release(second);
-	crew_lock_release(first);
+	struct crew_lock *guard[PARTS];
+	uint32_t count = guards_of(bank, clerk, order, guard);
+	for (uint32_t i = 0; i < count; i++)
+		guard_acquire(bank, guard[i]);
+	carry_out(bank, &bank->clerk[clerk].intent, clerk, order, number);
+	while (count > 0)
+		crew_lock_release(guard[--count]);
 	return true;
 }
 
@@ -194,14 +258,14 @@ static bool guarded_audit(struct bank *bank, uint64_t epoch, int64_t *total)
 	return true;
 }
 
-/* Both halves are put back by whoever gets the guards: see to it that somebody does, now. */
+/* All parts are put back by whoever gets the guards: see to it that somebody does, now. */
 static void guarded_settle(struct bank *bank, uint32_t clerk)
 {
 	struct intent *intent = &bank->clerk[clerk].intent;
 	if (!is_open(bank, intent))
 		return;
-	for (struct half *half = intent->half; half < intent->half + 2; half++) {
-		uint32_t a = __atomic_load_n(&half->account, __ATOMIC_ACQUIRE);
+	for (struct part *part = intent->part; part < intent->part + PARTS; part++) {
+		uint32_t a = __atomic_load_n(&part->account, __ATOMIC_ACQUIRE);
 		if (a == NOBODY)
 			continue;
 		guard_acquire(bank, guard_of(bank, a));
@@ -238,27 +302,37 @@ static void publish(struct account *account)
 	step(&account->version, ((account->version >> OWNER_BITS) + 1) << OWNER_BITS);
 }
 
+/* Claim all accounts of the open intent, or none, because one has changed since its version was read. */
+static bool claim_all(struct bank *bank, uint32_t clerk, uint32_t parts, const uint64_t version[PARTS])
+{
+	const struct part *part = bank->clerk[clerk].intent.part;
+	for (uint32_t i = 0; i < parts; i++) {
+		if (claim(&bank->account[part[i].account], version[i], clerk))
+			continue;
+		while (i-- > 0)
+			step(&bank->account[part[i].account].version, version[i]); /* nothing was changed */
+		return false;
+	}
+	return true;
+}
+
 static bool optimistic_transfer(struct bank *bank, uint32_t clerk, const struct order *order, uint64_t number)
 {
-	struct account *from = &bank->account[order->from], *to = &bank->account[order->to];
 	struct intent *intent = &bank->clerk[clerk].intent;
-	uint64_t from_version, to_version;
-	for (;;) {
-		if (!stable_version(bank, from, &from_version) || !stable_version(bank, to, &to_version))
-			return false;
-		/* Named before they are claimed: what a claim leaves behind can be found. */
-		__atomic_store_n(&intent->half[0].account, order->from, __ATOMIC_RELEASE);
-		__atomic_store_n(&intent->half[1].account, order->to, __ATOMIC_RELEASE);
-		if (claim(from, from_version, clerk)) {
-			if (claim(to, to_version, clerk))
-				break;
-			step(&from->version, from_version); /* nothing was changed */
-		}
-		bank->clerk[clerk].retries++;
+	uint64_t version[PARTS];
+	/* Named before they are claimed: what a claim leaves behind can be found. */
+	for (uint32_t i = 0; i < PARTS; i++)
+		__atomic_store_n(&intent->part[i].account, i < order->parts ? account_of(bank, order, i, clerk) : NOBODY, __ATOMIC_RELEASE);
+	for (;; bank->clerk[clerk].retries++) {
+		for (uint32_t i = 0; i < order->parts; i++)
+			if (!stable_version(bank, &bank->account[intent->part[i].account], &version[i]))
+				return false;
+		if (claim_all(bank, clerk, order->parts, version))
+			break;
 	}
-	move_money(bank, intent, clerk, order, number);
-	publish(from);
-	publish(to);
+	carry_out(bank, intent, clerk, order, number);
+	for (uint32_t i = 0; i < order->parts; i++)
+		publish(&bank->account[intent->part[i].account]);
 	return true;
 }
 
@@ -285,12 +359,12 @@ static void optimistic_settle(struct bank *bank, uint32_t clerk)
 	struct intent *intent = &bank->clerk[clerk].intent;
 	bool open = is_open(bank, intent);
 	bank->clerk[clerk].rolled_back += open;
-	for (struct half *half = intent->half; half < intent->half + 2; half++) {
-		struct account *account = &bank->account[half->account];
-		if (OWNER(look(&account->version)) != clerk + 1)
+	for (struct part *part = intent->part; part < intent->part + PARTS; part++) {
+		struct account *account = &bank->account[part->account];
+		if (part->account == NOBODY || OWNER(look(&account->version)) != clerk + 1)
 			continue;
 		if (open)
-			step(&account->cents, (uint64_t)half->old);
+			step(&account->cents, (uint64_t)part->cents);
 		publish(account);
 	}
 	step(&intent->number, 0);
@@ -347,8 +421,8 @@ void bank_own(struct bank *bank)
 {
 	struct intent *intent = &bank->clerk[bank->clerks].intent;
 	if (is_open(bank, intent)) {
-		for (struct half *half = intent->half; half < intent->half + 2; half++)
-			step(&bank->account[half->account].cents, (uint64_t)half->old);
+		for (struct part *part = intent->part; part < intent->part + PARTS && part->account != NOBODY; part++)
+			step(&bank->account[part->account].cents, (uint64_t)part->cents);
 		bank->clerk[bank->clerks].rolled_back++;
 		step(&intent->number, 0);
 	}
@@ -364,7 +438,7 @@ void bank_own(struct bank *bank)
 			plain_audit(bank, answer.epoch, &answer.total);
 			post(&bank->answers, &answer, sizeof answer);
 		} else if (letter->number == bank->clerk[letter->client].done + 1) {
-			move_money(bank, intent, letter->client, &letter->order, letter->number);
+			carry_out(bank, intent, letter->client, &letter->order, letter->number);
 		}
 		must("crew_queue_done", crew_queue_done(&bank->mailbox, &message));
 	}
@@ -386,7 +460,8 @@ const struct strategy bank_strategies[] = {
 		.name = "lock", .transfer = guarded_transfer, .audit = guarded_audit, .settle = guarded_settle, .guards = 1,
 		.lesson = "one lock for the whole bank: right, and one at a time",
 	}, {
-		.name = "atomic", .transfer = atomic_transfer, .audit = plain_audit, .audits_badly = true,
+		.name = "atomic", .transfer = atomic_transfer, .audit = plain_audit, .settle = atomic_settle,
+		.audits_badly = true, .dies_between = true,
 		.lesson = "atomic debit, atomic credit: no cent is lost, but audits see money on its way",
 	}, {
 		.name = "striped", .transfer = guarded_transfer, .audit = guarded_audit, .settle = guarded_settle, .guards = 64,
