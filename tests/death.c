@@ -338,7 +338,7 @@ static void join_quietly(void *shared)
 TEST(a_wake_up_that_the_dead_owed_is_made_up_for, .timeout = 300)
 {
 	static const struct killpoint point = { .before = start_sleeper, .prepare = join_quietly, .operation = put_7,
-		.check = check_sleeper };
+		.check = check_sleeper, .single = true };
 	begin();
 	if (killpoint(&point, s) < 0)
 		SKIP("ptrace is refused here");
@@ -385,7 +385,7 @@ static void check_second_sleeper(void *shared, bool completed)
 TEST(a_wake_up_that_the_dead_was_given_goes_to_another, .timeout = 300)
 {
 	static const struct killpoint point = { .before = start_sleeper_and_putter, .prepare = join_quietly,
-		.operation = get_one, .check = check_second_sleeper, .seconds = 4 };
+		.operation = get_one, .check = check_second_sleeper, .single = true, .seconds = 4 };
 	begin();
 	if (killpoint(&point, s) < 0)
 		SKIP("ptrace is refused here");

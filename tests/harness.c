@@ -39,6 +39,14 @@ void harness_skip(const char *format, ...)
 	va_end(args);
 }
 
+void harness_context(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(harness_note->context, sizeof harness_note->context, format, args);
+	va_end(args);
+}
+
 void harness_pause(void)
 {
 	struct timespec millisecond = { 0, 1000000 };
@@ -291,8 +299,10 @@ static bool run(const struct harness_test *test, int index, const char *name, ch
 	bool passed = srunner_ntests_run(runner) == 1 && tr_rtype(results[0]) == CK_PASS;
 	if (!passed) {
 		bool told = tr_rtype(results[0]) == CK_FAILURE;
-		snprintf(text, size, "%s:%d: %s\n", told ? tr_lfile(results[0]) : harness_note->file,
+		int used = snprintf(text, size, "%s:%d: %s\n", told ? tr_lfile(results[0]) : harness_note->file,
 			told ? tr_lno(results[0]) : harness_note->line, tr_msg(results[0]));
+		if (*harness_note->context && (size_t)used < size)
+			snprintf(text + used, size - (size_t)used, "%s\n", harness_note->context);
 	}
 	free(results);
 	srunner_free(runner);

@@ -43,6 +43,7 @@ struct harness_note {
 	char skipped[512]; /* why the test skips itself; or "" */
 	const char *file;  /* of the last assertion passed */
 	int line;
+	char context[256]; /* what the test was about, if it says so; or "" */
 };
 extern struct harness_note *harness_note;
 
@@ -77,6 +78,9 @@ void harness_add(struct harness_test *test);
 /* End the test as skipped; from the test function itself. */
 #define SKIP(...) do { harness_skip(__VA_ARGS__); return; } while (0)
 void harness_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is tried from here on; it is told if the test fails. */
+void harness_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The call returns what it should: 0, or exactly this result. */
 #define must(call) must_be(0, call)

@@ -1,177 +1,307 @@
-/* killpoint.c - see killpoint.h */
-#include "killpoint.h"
+/* killpoint.c - see killpoint.h: what is done with a row, and how much of it */
+#include "death/killpoint.h"
 
-#include <check.h>
 #include <errno.h>
-#include <signal.h>
-#include <stddef.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <crew/crew.h>
+#include "death/memory.h"
+#include "death/victim.h"
+#include "region/lane.h"
 
-enum { WAY_MAX = 200000 }; /* instructions; more is a loop that does not end */
-
-struct victim {
-	const struct killpoint *point;
-	void *shared;
-	struct crew_process *process;
-	pid_t pid;
+/* What has been done with a row. */
+struct tally {
+	int points, classes;                /* of the operation */
+	int killed, frozen, resumed, doubled;
+	int held_up;                        /* times that others had to wait for the frozen one */
 };
 
-static int be_victim(void *argument, size_t size)
-{
-	const struct victim *victim = argument;
-	(void)size;
-	if (victim->point->prepare)
-		victim->point->prepare(victim->shared);
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-		return 1;
-	raise(SIGSTOP);
-	victim->point->operation(victim->shared);
-	raise(SIGSTOP);
-	return 0;
-}
+struct row {
+	const struct killpoint *point;
+	void *shared;
+	struct way way;
+	struct tally tally;
+	bool all;
+};
 
-/* Wait until the victim stops. The signal that it stopped with; 0 if it has ended. */
-static int wait_stop(const struct victim *victim)
-{
-	siginfo_t info = { 0 };
-	int r;
-	do
-		r = waitid(P_PID, (id_t)victim->pid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL);
-	while (r < 0 && errno == EINTR);
-	if (r < 0 || info.si_code != CLD_TRAPPED)
-		return 0;
-	/* Take the news of the stop; that of an end is crew's to take. */
-	waitid(P_PID, (id_t)victim->pid, &info, WSTOPPED | __WALL);
-	return info.si_status;
-}
+/* ---- a part of many, evenly ---- */
 
-static int start(struct victim *victim)
-{
-	if (victim->point->before)
-		victim->point->before(victim->shared);
-	int r = crew_process_start(&victim->process, &(struct crew_process_options){
-			.function = be_victim, .argument = victim, .method = CREW_FORK });
-	ck_assert_msg(r == 0, "no victim: %s", crew_strerror(r));
-	victim->pid = crew_process_pid(victim->process);
-	if (wait_stop(victim) == SIGSTOP)
-		return 0;
-	ck_assert_int_eq(crew_process_join(victim->process, CREW_FOREVER, NULL), 0);
-	ck_assert_int_eq(crew_process_close(victim->process), 0);
-	return -EPERM;
-}
-
-static void bury(const struct victim *victim)
-{
-	ck_assert_int_eq(crew_process_join(victim->process, CREW_FOREVER, NULL), 0);
-	ck_assert_int_eq(crew_process_close(victim->process), 0);
-}
-
-/* Kill it where it is stopped and look at what it left: buried first, or still a zombie that nobody has swept. */
-static void finish(const struct victim *victim, bool completed, bool buried)
-{
-	siginfo_t info;
-	kill(victim->pid, SIGKILL);
-	waitid(P_PID, (id_t)victim->pid, &info, WEXITED | WNOWAIT | __WALL);
-	if (buried)
-		bury(victim);
-	victim->point->check(victim->shared, completed);
-	if (!buried)
-		bury(victim);
-}
-
-static uint64_t where(const struct victim *victim)
-{
-#if defined(__x86_64__)
-	errno = 0;
-	return (uint64_t)ptrace(PTRACE_PEEKUSER, victim->pid, offsetof(struct user, regs.rip), NULL);
-#else
-	(void)victim;
-	return 0;
-#endif
-}
-
-static bool step(const struct victim *victim)
-{
-	return ptrace(PTRACE_SINGLESTEP, victim->pid, NULL, NULL) == 0 && wait_stop(victim) == SIGTRAP;
-}
-
-/* Step through the whole operation: way[i] is the address of instruction i. */
-static int record(struct victim *victim, uint64_t *way)
-{
-	int r = start(victim), count = 0;
-	if (r < 0)
-		return r;
-	do {
-		ck_assert_msg(count < WAY_MAX, "the operation does not end");
-		way[count++] = where(victim);
-		if (victim->point->watch)
-			victim->point->watch(victim->shared);
-	} while (step(victim));
-	finish(victim, true, true);
-	return count;
-}
-
-static bool set_breakpoint(const struct victim *victim, uint64_t address)
-{
-#if defined(__x86_64__)
-	return ptrace(PTRACE_POKEUSER, victim->pid, offsetof(struct user, u_debugreg[0]), address) == 0 &&
-		ptrace(PTRACE_POKEUSER, victim->pid, offsetof(struct user, u_debugreg[7]), 1L) == 0;
-#else
-	(void)victim;
-	(void)address;
-	return false;
-#endif
-}
-
-/* Go on until instruction number `index` is the next; false if the operation has ended, as it went another way this time. */
-static bool go_to(const struct victim *victim, const uint64_t *way, int index)
-{
-	int times = 0;
-	for (int i = 1; i <= index; i++)
-		times += way[i] == way[index];
-	if (index == 0)
-		return true;
-	if (!set_breakpoint(victim, way[index])) {
-		for (int i = 0; i < index; i++)
-			if (!step(victim))
-				return false;
-		return true;
-	}
-	while (times-- > 0)
-		if (ptrace(PTRACE_CONT, victim->pid, NULL, NULL) < 0 || wait_stop(victim) != SIGTRAP)
-			return false;
-	return true;
-}
+struct stride {
+	int count, at, done, by;
+	crew_time until;
+};
 
 static int common_divisor(int a, int b)
 {
 	return b ? common_divisor(b, a % b) : a;
 }
 
+/* A stride near the golden section, without a common divisor with count, visits all, evenly at any time. */
+static struct stride stride(const struct row *row, int count, double seconds)
+{
+	struct stride stride = { .count = count, .by = 1 + (int)((int64_t)count * 618 / 1000),
+		.until = row->all ? CREW_FOREVER : crew_after((crew_time)(seconds * (double)CREW_SECOND)) };
+	while (common_divisor(stride.by, count) > 1)
+		stride.by++;
+	stride.at = (int)((uint64_t)crew_now() / 1000 % (uint64_t)count);
+	return stride;
+}
+
+static bool next(struct stride *stride, int *ret)
+{
+	if (stride->done == stride->count || crew_now() >= stride->until)
+		return false;
+	*ret = stride->at;
+	stride->at = (int)(((int64_t)stride->at + stride->by) % stride->count);
+	stride->done++;
+	return true;
+}
+
+/* ---- victims ---- */
+
+static void prepare(struct row *row, struct victim *victim)
+{
+	*victim = (struct victim){ .prepare = row->point->prepare, .operation = row->point->operation, .shared = row->shared };
+}
+
+static int start(struct row *row, struct victim *victim)
+{
+	prepare(row, victim);
+	if (row->point->before)
+		row->point->before(row->shared);
+	return victim_start(victim);
+}
+
+/* Start it and lead it to point `at`; whether it came there, rather than to the end. */
+static bool lead(struct row *row, struct victim *victim, int at, const char *what)
+{
+	harness_context("%s at instruction %d of %d", what, at, row->tally.points);
+	ck_assert_int_eq(start(row, victim), 0);
+	return victim_go_to(victim, &row->way, at);
+}
+
+static int record(struct row *row)
+{
+	struct victim victim;
+	int r = start(row, &victim);
+	if (r < 0)
+		return r;
+	harness_context("at the end");
+	victim_record(&victim, &row->way, row->point->watch);
+	row->tally.points = row->way.count;
+	row->tally.classes = row->way.classes;
+	victim_kill(&victim);
+	victim_bury(&victim);
+	row->point->check(row->shared, true);
+	return 0;
+}
+
+/* Look at what it left: buried first, or, now and then, still a zombie that nobody has swept. */
+static void kill_at(struct row *row, int at)
+{
+	struct victim victim;
+	bool completed = !lead(row, &victim, at, "killed"), buried = row->tally.killed % 8 != 0;
+	victim_kill(&victim);
+	if (buried)
+		victim_bury(&victim);
+	row->point->check(row->shared, completed);
+	if (!buried)
+		victim_bury(&victim);
+	row->tally.killed++;
+}
+
+/* ---- others, in a thread ---- */
+
+static struct {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	int order;            /* what it shall do: 0, 1; -1: nothing; -2: end */
+	bool done;
+	struct crew__lane *lane;
+} other = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static void *be_other(void *argument)
+{
+	struct row *row = argument;
+	ck_assert_int_eq(crew__lane_self(&other.lane), 0);
+	pthread_mutex_lock(&other.mutex);
+	for (;;) {
+		while (other.order == -1)
+			pthread_cond_wait(&other.changed, &other.mutex);
+		int order = other.order;
+		if (order == -2)
+			break;
+		pthread_mutex_unlock(&other.mutex);
+		row->point->others(row->shared, order);
+		pthread_mutex_lock(&other.mutex);
+		other.order = -1;
+		__atomic_store_n(&other.done, true, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&other.mutex);
+	return NULL;
+}
+
+static void tell_other(int order)
+{
+	pthread_mutex_lock(&other.mutex);
+	other.order = order;
+	other.done = false;
+	pthread_cond_signal(&other.changed);
+	pthread_mutex_unlock(&other.mutex);
+}
+
+static bool other_is_done(void)
+{
+	return __atomic_load_n(&other.done, __ATOMIC_ACQUIRE);
+}
+
+/* Give it time to do its work, or to go to sleep for what the victim holds. */
+static void watch_other(bool shall_end)
+{
+	for (int turn = 0; !other_is_done() && turn < 300; turn++)
+		sched_yield();
+	for (int turn = 0; !other_is_done() && turn < 30; turn++) {
+		harness_pause();
+		if (!shall_end && other.lane && __atomic_load_n(&other.lane->asleep_on, __ATOMIC_ACQUIRE))
+			break;
+	}
+	if (shall_end)
+		await(other_is_done());
+}
+
+static void freeze_at(struct row *row, int at, int order, bool resume)
+{
+	struct victim victim;
+	bool completed = !lead(row, &victim, at, resume ? "resumed" : "frozen, then killed,");
+	uint64_t deaths = crew__family.region->deaths;
+	tell_other(order);
+	watch_other(row->point->lock_free);
+	row->tally.held_up += !other_is_done();
+	crew__lane_reap_all();
+	ck_assert_msg(crew__family.region->deaths == deaths, "whoever is stopped was taken for dead");
+	if (resume && !completed) {
+		ck_assert_msg(victim_go_on(&victim), "it does not come to its end");
+		completed = true;
+	}
+	victim_kill(&victim);
+	int *count = resume ? &row->tally.resumed : &row->tally.frozen;
+	if (++*count % 4) /* else they find out themselves */
+		crew__lane_reap_all();
+	await(other_is_done());
+	row->point->check(row->shared, completed);
+	victim_bury(&victim);
+}
+
+static void freeze(struct row *row, double seconds)
+{
+	if (!row->point->others)
+		return;
+	ck_assert_int_eq(pthread_create(&other.thread, NULL, be_other, (other.order = -1, row)), 0);
+	int n;
+	for (struct stride s = stride(row, row->way.classes * 2, seconds / 2); next(&s, &n);)
+		freeze_at(row, row->way.class[n / 2], n % 2, false);
+	for (struct stride s = stride(row, row->way.count * 2, seconds / 2); next(&s, &n);)
+		freeze_at(row, n / 2, n % 2, true);
+	tell_other(-2);
+	pthread_join(other.thread, NULL);
+}
+
+/* ---- the sweeper is killed ---- */
+
+static void join_family(void *shared)
+{
+	struct crew__lane *lane;
+	(void)shared;
+	if (crew__lane_self(&lane) < 0)
+		_exit(9);
+}
+
+static void sweep(void *shared)
+{
+	(void)shared;
+	crew__lane_reap_all();
+}
+
+/* A sweeper, started and standing before the sweep; then a victim, killed at point `at`. */
+static bool prepare_double(struct row *row, struct victim *victim, struct victim *sweeper, int at)
+{
+	*sweeper = (struct victim){ .prepare = join_family, .operation = sweep };
+	prepare(row, victim);
+	if (row->point->before)
+		row->point->before(row->shared);
+	ck_assert_int_eq(victim_start(sweeper), 0);
+	ck_assert_int_eq(victim_start(victim), 0);
+	bool completed = !victim_go_to(victim, &row->way, at);
+	victim_kill(victim);
+	return completed;
+}
+
+/* Both are dead. */
+static void check_double(struct row *row, struct victim *victim, struct victim *sweeper, bool completed)
+{
+	if (row->tally.doubled % 4) { /* else they find out themselves */
+		crew__lane_reap_all();
+		crew__lane_reap_all(); /* the first may have met the victim before its sweeper */
+	}
+	row->point->check(row->shared, completed);
+	victim_bury(victim);
+	victim_bury(sweeper);
+}
+
+static void kill_sweeper_at(struct row *row, int at, const struct way *way, int index)
+{
+	struct victim victim, sweeper;
+	harness_context("killed at instruction %d of %d, its sweeper at %d of %d", at, row->way.count, index, way->count);
+	bool completed = prepare_double(row, &victim, &sweeper, at);
+	victim_go_to(&sweeper, way, index);
+	victim_kill(&sweeper);
+	row->tally.doubled++;
+	check_double(row, &victim, &sweeper, completed);
+}
+
+static void double_kill(struct row *row, double seconds)
+{
+	if (row->point->single)
+		return;
+	int n, m;
+	for (struct stride s = stride(row, row->way.classes, seconds); next(&s, &n);) {
+		int at = row->way.class[n];
+		struct victim victim, sweeper;
+		struct way way;
+		harness_context("killed at instruction %d of %d, its sweeper behind the sweep", at, row->way.count);
+		bool completed = prepare_double(row, &victim, &sweeper, at);
+		victim_record(&sweeper, &way, NULL);
+		victim_kill(&sweeper);
+		check_double(row, &victim, &sweeper, completed);
+		for (struct stride t = stride(row, way.classes, seconds / 8); next(&t, &m);)
+			kill_sweeper_at(row, at, &way, way.class[m]);
+		way_free(&way);
+	}
+}
+
+/* ---- */
+
 int killpoint(const struct killpoint *point, void *shared)
 {
-	struct victim victim = { .point = point, .shared = shared };
-	static uint64_t way[WAY_MAX];
-	int count = record(&victim, way), killed = 0;
-	if (count < 0)
-		return count;
-	crew_time limit = (crew_time)((point->seconds > 0 ? point->seconds : 1.5) * (double)CREW_SECOND);
-	crew_time until = getenv("CREW_TEST_LONG") ? CREW_FOREVER : crew_after(limit);
-	/* A stride near the golden section, without a common divisor with count, visits all, evenly at any time. */
-	int stride = 1 + count * 618 / 1000;
-	while (common_divisor(stride, count) > 1)
-		stride++;
-	for (int at = (int)(crew_now() % count); killed < count && crew_now() < until; killed++) {
-		ck_assert_int_eq(start(&victim), 0);
-		bool there = go_to(&victim, way, at);
-		finish(&victim, !there, killed % 8 != 0);
-		at = (int)(((int64_t)at + stride) % count);
-	}
-	return killed;
+	struct row row = { .point = point, .shared = shared, .all = getenv("CREW_TEST_LONG") };
+	double seconds = point->seconds > 0 ? point->seconds : 1.2;
+	int r = record(&row), n;
+	if (r < 0)
+		return r;
+	for (struct stride s = stride(&row, row.way.count, seconds / 3); next(&s, &n);)
+		kill_at(&row, n);
+	freeze(&row, seconds / 3);
+	double_kill(&row, seconds / 3);
+	harness_context("%s", "");
+	way_free(&row.way);
+	memory_forget();
+	const struct tally *t = &row.tally;
+	printf("# killed %s: %d points, %d classes: %d kills, %d frozen, %d resumed, %d double kills, %d held up\n",
+		point->name ? point->name : "?", t->points, t->classes, t->killed, t->frozen, t->resumed, t->doubled, t->held_up);
+	return row.tally.killed;
 }
