@@ -15,6 +15,7 @@
 #include <crew/lock.h>
 #include <crew/rwlock.h>
 #include <crew/semaphore.h>
+#include <crew/undo.h>
 #include <crew/counter.h>
 #include <crew/condition.h>
 #include <crew/event.h>

@@ -49,7 +49,9 @@ struct crew__lane {
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
 	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
 	uint64_t leases;      /* first message leased by this lane (channel) */
-	uint64_t mine[4];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
+	uint64_t mine[6];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
+	uint64_t log;         /* what it has saved under its locks (sync/undo.h), in hand 4 or 5; 0: nothing yet */
+	uint32_t logged;      /* places for locks in that log that are in use; 0 spares each release a look */
 	uint32_t sweeper;     /* lane that repairs this one in sections of its own, or died doing it; 0: none */
 	uint32_t gone;        /* bell: this thread has stopped reading something (sync). Here, so that the lock may be freed by then */
 	uint32_t undo_count;  /* entries of undo[] that are in force */

@@ -2,6 +2,7 @@
 #include <crew/lock.h>
 #include "base/sys.h"
 #include "sync/internal.h"
+#include "sync/undo.h"
 
 void crew_lock_init(struct crew_lock *lock, unsigned flags)
 {
@@ -41,6 +42,12 @@ void crew_lock_release(struct crew_lock *lock)
 		return;
 	}
 	bool broken = __atomic_load_n(&lock->word_, __ATOMIC_RELAXED) & CREW__BROKEN;
+	if (__builtin_expect(lane->logged != 0, 0)) {
+		crew__undo_end(lane, &lock->word_);
+		crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, broken);
+		crew__undo_forget(lane, &lock->word_);
+		return;
+	}
 	crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, broken);
 }
 

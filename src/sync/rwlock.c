@@ -14,6 +14,7 @@
 #include <crew/rwlock.h>
 #include "base/sys.h"
 #include "sync/internal.h"
+#include "sync/undo.h"
 
 static int reader_result(const struct crew_rwlock *lock)
 {
@@ -88,12 +89,16 @@ static int await_reader(const struct crew_rwlock *lock, struct crew__lane *lane,
 
 static void stop_writing(struct crew_rwlock *lock, struct crew__lane *lane, bool keep_broken)
 {
+	if (lane->logged)
+		crew__undo_end(lane, &lock->writers_.word_);
 	if (__atomic_exchange_n(&lock->writer_, 0, __ATOMIC_SEQ_CST) & CREW__SLEEPERS)
 		crew__futex_wake(&lock->writer_, UINT32_MAX);
 	int hold = crew__hold_find(lane, CREW__HOLD_GUARD, &lock->writer_);
 	if (hold >= 0)
 		crew__hold_drop(lane, hold);
 	crew__word_release(lane, &lock->writers_.word_, CREW__HOLD_LOCK, keep_broken);
+	if (lane->logged)
+		crew__undo_forget(lane, &lock->writers_.word_);
 }
 
 int crew_rwlock_write(struct crew_rwlock *lock, crew_time deadline)

@@ -8,14 +8,20 @@
 #include "base/sys.h"
 #include "sync/internal.h"
 #include "sync/sync.h"
+#include "sync/undo.h"
 
-static void free_word(uint32_t *word, uint32_t dead, uint32_t mark)
+static void free_word(uint32_t *word, uint32_t dead, uint32_t mark, uint32_t keep)
 {
 	uint32_t v = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 	while ((v & CREW__OWNER) == dead)
-		if (__atomic_compare_exchange_n(word, &v, mark, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		if (__atomic_compare_exchange_n(word, &v, mark | (v & keep), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			break;
 	crew__futex_wake(word, UINT32_MAX); /* also the wake-up that a release owed */
+}
+
+void crew__word_free_as_is(uint32_t *word, uint32_t dead)
+{
+	free_word(word, dead, 0, CREW__BROKEN);
 }
 
 static void free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kind, uint32_t mark)
@@ -24,7 +30,7 @@ static void free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kin
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
 		if (!hold || crew__hold_kind(hold) != kind)
 			continue;
-		free_word(crew__hold_object(hold), id, mark);
+		free_word(crew__hold_object(hold), id, mark, 0);
 		crew__hold_drop(dead, i);
 	}
 }
@@ -69,6 +75,7 @@ static void stop_reading(struct crew__lane *dead)
 
 static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 {
+	crew__undo_sweep(dead, id);
 	free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN);
 	if (is_inside(dead, id))
 		change_owed(dead);
