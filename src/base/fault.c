@@ -9,7 +9,7 @@
 #include <string.h>
 #include "base/sys.h"
 
-static struct { unsigned nth, times; int error; } faults[CREW__CALL_COUNT];
+static struct { unsigned nth, times, struck; int error; } faults[CREW__CALL_COUNT];
 static unsigned any_set; /* 0: the common case, one load per call */
 
 static const char *const call_names[CREW__CALL_COUNT] = {
@@ -22,8 +22,14 @@ void crew__fault_set(enum crew__call call, unsigned nth, int error, unsigned tim
 {
 	faults[call].error = error;
 	faults[call].times = times;
+	__atomic_store_n(&faults[call].struck, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&faults[call].nth, nth, __ATOMIC_RELAXED);
 	__atomic_store_n(&any_set, 1, __ATOMIC_RELAXED);
+}
+
+unsigned crew__fault_struck(enum crew__call call)
+{
+	return __atomic_load_n(&faults[call].struck, __ATOMIC_RELAXED);
 }
 
 int crew__fault(enum crew__call call)
@@ -42,6 +48,7 @@ int crew__fault(enum crew__call call)
 		return 0;
 	}
 	faults[call].times--;
+	__atomic_fetch_add(&faults[call].struck, 1, __ATOMIC_RELAXED);
 	return -faults[call].error;
 }
 

@@ -2,6 +2,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,13 +33,12 @@ int crew__ftruncate(int fd, off_t size)
 
 int crew__fallocate(int fd, int mode, off_t offset, off_t size)
 {
-	int fault = crew__fault(CREW__CALL_fallocate);
-	if (fault)
-		return fault;
-	while (fallocate(fd, mode, offset, size) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
+	int r = crew__fault(CREW__CALL_fallocate);
+	if (r == 0)
+		do
+			r = fallocate(fd, mode, offset, size) < 0 ? -errno : 0;
+		while (r == -EINTR);
+	return r == -ENOSPC || r == -EFBIG ? -ENOMEM : r; /* in a file that is memory they mean the same */
 }
 
 int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret)
@@ -128,6 +131,42 @@ int crew__open(const char *path, int flags, mode_t mode)
 	CALL(open, int, open(path, flags | O_CLOEXEC, mode));
 }
 
+int crew__eventfd(unsigned value, int flags)
+{
+	CALL(eventfd, int, eventfd(value, flags | EFD_CLOEXEC));
+}
+
+int crew__signalfd(const sigset_t *signals)
+{
+	CALL(signalfd, int, signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int crew__epoll_create(void)
+{
+	CALL(epoll, int, epoll_create1(EPOLL_CLOEXEC));
+}
+
+int crew__epoll_ctl(int epoll, int operation, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events };
+	CALL(epoll, int, epoll_ctl(epoll, operation, fd, &event));
+}
+
+void *crew__malloc(size_t size)
+{
+	return crew__fault(CREW__CALL_malloc) ? NULL : malloc(size);
+}
+
+void *crew__calloc(size_t count, size_t size)
+{
+	return crew__fault(CREW__CALL_malloc) ? NULL : calloc(count, size);
+}
+
+void *crew__malloc_aligned(size_t alignment, size_t size)
+{
+	return crew__fault(CREW__CALL_malloc) ? NULL : aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+}
+
 int crew__setrlimit(int resource, const struct rlimit *limit)
 {
 	CALL(setrlimit, int, setrlimit((__rlimit_resource_t)resource, limit));
@@ -149,9 +188,9 @@ int crew__fd_raise(int fd)
 {
 	if (fd < 0 || fd >= 64)
 		return fd;
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, 64);
+	int high = crew__fault(CREW__CALL_dup) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 64);
 	if (high < 0) /* a low 'ulimit -n': 3 ... 18 are what children may be handed */
-		high = fcntl(fd, F_DUPFD_CLOEXEC, 19);
+		high = crew__fault(CREW__CALL_dup) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 19);
 	if (high < 0)
 		return fd;
 	close(fd);

@@ -9,6 +9,7 @@
 #define CREW_BASE_SYS_H
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -33,7 +34,7 @@
 #define CREW__CALLS(X) \
 	X(memfd_create) X(ftruncate) X(fallocate) X(mmap) X(fork) X(pidfd_open) X(pipe2) X(socketpair) \
 	X(sendmsg) X(recvmsg) X(poll) X(open) X(futex_wait) X(futex_wake) X(waitid) X(setrlimit) X(dup) \
-	X(pthread_create)
+	X(eventfd) X(signalfd) X(epoll) X(pthread_create) X(malloc)
 
 enum crew__call {
 #define X(name) CREW__CALL_##name,
@@ -45,6 +46,9 @@ enum crew__call {
 /* The nth next use (1: the very next) of `call` fails with `error` (positive errno); `times` uses in a row; nth 0: never. */
 void crew__fault_set(enum crew__call call, unsigned nth, int error, unsigned times);
 
+/* How often it has failed by that, in this process. */
+unsigned crew__fault_struck(enum crew__call call);
+
 /* From "fork:1:EAGAIN,mmap:3:ENOMEM". Returns 0 or -EINVAL. */
 int crew__fault_parse(const char *text);
 
@@ -53,6 +57,7 @@ int crew__fault(enum crew__call call);
 
 int crew__memfd_create(const char *name, unsigned flags);
 int crew__ftruncate(int fd, off_t size);
+/* -ENOMEM also where fallocate(2) says ENOSPC. */
 int crew__fallocate(int fd, int mode, off_t offset, off_t size);
 int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret);
 pid_t crew__fork(void);
@@ -67,9 +72,18 @@ int crew__poll(struct pollfd *fds, nfds_t count, crew_time deadline); /* as poll
 int crew__open(const char *path, int flags, mode_t mode);
 /* The same open file at 64 or above, out of the way of standard streams and of what children are handed; close-on-exec. Errors pass through. */
 int crew__fd_raise(int fd);
+int crew__eventfd(unsigned value, int flags);  /* close-on-exec, as all of these */
+int crew__signalfd(const sigset_t *signals);   /* non-blocking */
+int crew__epoll_create(void);
+int crew__epoll_ctl(int epoll, int operation, int fd, uint32_t events);
 int crew__setrlimit(int resource, const struct rlimit *limit);
 /* waitid(2) with resource usage; 0, or a negative errno. ret->si_pid is 0 with WNOHANG and nothing to report. */
 int crew__waitid(idtype_t type, id_t id, siginfo_t *ret, int options, struct rusage *usage);
+
+/* Private memory, as malloc(3): NULL when there is none. */
+void *crew__malloc(size_t size);
+void *crew__calloc(size_t count, size_t size);
+void *crew__malloc_aligned(size_t alignment, size_t size);
 
 /* Sleep while *word is `expected`, until the deadline. 0 (woken, or it differs, or a signal), -ETIMEDOUT. Words are shared between processes. */
 int crew__futex_wait(const uint32_t *word, uint32_t expected, crew_time deadline);

@@ -68,8 +68,8 @@ static int start(void)
 	int r = 0;
 	pthread_mutex_lock(&mutex);
 	if (all < 0) {
-		int epoll = epoll_create1(EPOLL_CLOEXEC);
-		r = epoll < 0 ? -errno : start_thread(epoll);
+		int epoll = crew__epoll_create();
+		r = epoll < 0 ? epoll : start_thread(epoll);
 		if (r == 0)
 			all = epoll;
 		else if (epoll >= 0)
@@ -89,11 +89,9 @@ static int add(int set, const struct pollfd *fds, unsigned index)
 			events |= (unsigned short)fds[i].events;
 			again = again || i < index;
 		}
-	struct epoll_event event = { .events = events };
-	if (epoll_ctl(set, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fds[index].fd, &event) == 0)
-		return 0;
+	int r = crew__epoll_ctl(set, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fds[index].fd, events);
 	/* A plain file cannot be in a set; poll(2) has called it ready already, if it ever will. */
-	return errno == EPERM || (again && errno == ENOENT) ? 0 : -errno;
+	return r == -EPERM || (again && r == -ENOENT) ? 0 : r;
 }
 
 int crew__poller_open(const struct pollfd *fds, unsigned count, int *ret)
@@ -101,13 +99,12 @@ int crew__poller_open(const struct pollfd *fds, unsigned count, int *ret)
 	int r = start();
 	if (r < 0)
 		return r;
-	int set = epoll_create1(EPOLL_CLOEXEC);
-	r = set < 0 ? -errno : 0;
+	int set = crew__epoll_create();
+	r = set < 0 ? set : 0;
 	for (unsigned i = 0; r == 0 && i < count; i++)
 		r = add(set, fds, i);
-	struct epoll_event idle = { .events = EPOLLONESHOT };
-	if (r == 0 && epoll_ctl(all, EPOLL_CTL_ADD, set, &idle) < 0)
-		r = -errno;
+	if (r == 0)
+		r = crew__epoll_ctl(all, EPOLL_CTL_ADD, set, EPOLLONESHOT); /* idle */
 	if (r == 0)
 		*ret = set;
 	else if (set >= 0)
@@ -117,8 +114,7 @@ int crew__poller_open(const struct pollfd *fds, unsigned count, int *ret)
 
 int crew__poller_arm(int set)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT };
-	return epoll_ctl(all, EPOLL_CTL_MOD, set, &event) < 0 ? -errno : 0;
+	return crew__epoll_ctl(all, EPOLL_CTL_MOD, set, EPOLLIN | EPOLLONESHOT);
 }
 
 void crew__poller_close(int set)

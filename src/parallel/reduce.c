@@ -61,7 +61,7 @@ int crew_reduce(struct crew_pool *pool, size_t begin, size_t end, const void *id
 	struct reduce_grid g = {
 		.cut = crew__cut(begin, end, crew__cut_length(end - begin, options ? options->grain : 0, 1)),
 		.fold = { .body = body, .size = size, .context = context },
-		.identity = identity, .combine = combine, .value = malloc(size), .sum = malloc(size),
+		.identity = identity, .combine = combine, .value = crew__malloc(size), .sum = crew__malloc(size),
 	};
 	g.grid = (struct crew__grid){ .count = g.cut.count, .make = make, .place = place, .done = done };
 	r = -ENOMEM;

@@ -44,7 +44,7 @@ static int run_total(const void *argument, void *result, void *pool_context)
 static int run_sweep(const void *argument, void *result, void *pool_context)
 {
 	const struct sweep *s = argument;
-	char *sum = malloc(s->size);
+	char *sum = crew__malloc(s->size);
 	(void)result;
 	(void)pool_context;
 	if (!sum)
@@ -119,7 +119,7 @@ static void add_up(struct scan_grid *g, const void *identity, char *sum)
 
 static int two_passes(struct crew_pool *pool, struct scan_grid *g, const void *identity, const struct crew_range_options *options)
 {
-	g->totals = malloc((g->cut.count + 2) * g->sweep.size);
+	g->totals = crew__malloc((g->cut.count + 2) * g->sweep.size);
 	if (!g->totals)
 		return -ENOMEM;
 	g->grid = (struct crew__grid){ .count = g->cut.count - 1, .make = make_total, .place = total_of };
@@ -135,7 +135,7 @@ static int two_passes(struct crew_pool *pool, struct scan_grid *g, const void *i
 
 static int one_chunk(struct scan_grid *g, const void *identity)
 {
-	struct { struct sweep sweep; char start[]; } *argument = malloc(sizeof *argument + g->sweep.size);
+	struct { struct sweep sweep; char start[]; } *argument = crew__malloc(sizeof *argument + g->sweep.size);
 	if (!argument)
 		return -ENOMEM;
 	cut_sweep(g, 0);

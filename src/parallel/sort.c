@@ -98,7 +98,7 @@ struct sort_grid {
 static int sort_chunk(const struct round *r)
 {
 	size_t count = r->end - r->begin, bytes = count * r->size;
-	char *mine = malloc(bytes + (count / 2 + 1) * r->size);
+	char *mine = crew__malloc(bytes + (count / 2 + 1) * r->size);
 	if (!mine)
 		return -ENOMEM;
 	memcpy(mine, r->from + r->begin * r->size, bytes);
@@ -145,7 +145,7 @@ static size_t default_length(size_t count)
 
 static int alone(void *base, size_t count, size_t size, compare_fn *compare)
 {
-	char *spare = malloc((count / 2 + 1) * size);
+	char *spare = crew__malloc((count / 2 + 1) * size);
 	if (!spare)
 		return -ENOMEM;
 	sort(base, count, size, compare, spare);

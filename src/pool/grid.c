@@ -80,7 +80,7 @@ int crew__grid_run(struct crew_pool *pool, struct crew__grid *grid)
 	}
 	uint32_t width = width_of(pool, grid->count);
 	struct crew__batch *batch;
-	struct place *window = malloc(width * sizeof *window);
+	struct place *window = crew__malloc(width * sizeof *window);
 	r = window ? crew__batch_open(pool, width, false, &batch) : -ENOMEM;
 	if (r == 0) {
 		r = run(pool, grid, batch, window, width);

@@ -38,7 +38,7 @@ static void *live(void *argument)
 
 static int open_threads(struct crew_pool *pool, struct crew__staff *staff)
 {
-	staff->threads = calloc(pool->workers, sizeof *staff->threads);
+	staff->threads = crew__calloc(pool->workers, sizeof *staff->threads);
 	if (!staff->threads)
 		return -ENOMEM;
 	int r = 0;
@@ -77,7 +77,7 @@ static int await_one(struct crew_pool *pool)
 
 int crew__staff_open(struct crew_pool *pool, const struct crew_pool_options *options)
 {
-	struct crew__staff *staff = calloc(1, sizeof *staff);
+	struct crew__staff *staff = crew__calloc(1, sizeof *staff);
 	if (!staff)
 		return -ENOMEM;
 	pool->staff = staff;

@@ -29,8 +29,8 @@ int crew_stream_open(struct crew_stream **ret, struct crew_pool *pool, const str
 	int r = crew__pool_use(pool);
 	if (r < 0)
 		return r;
-	struct crew_stream *stream = calloc(1, sizeof *stream);
-	void *argument = calloc(1, options->task.argument_size + 1);
+	struct crew_stream *stream = crew__calloc(1, sizeof *stream);
+	void *argument = crew__calloc(1, options->task.argument_size + 1);
 	if (stream && argument) {
 		*stream = (struct crew_stream){ .pool = pool, .options = *options, .argument = argument };
 		if (!options->in_flight)

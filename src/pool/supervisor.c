@@ -348,7 +348,7 @@ void crew__supervisor_free(struct crew__supervisor *s)
 
 int crew__supervisor_open(struct crew__supervisor **ret, struct crew_pool *pool, const struct crew_pool_options *options)
 {
-	struct crew__supervisor *s = calloc(1, sizeof *s);
+	struct crew__supervisor *s = crew__calloc(1, sizeof *s);
 	if (!s)
 		return -ENOMEM;
 	s->pool = pool;
@@ -359,10 +359,10 @@ int crew__supervisor_open(struct crew__supervisor **ret, struct crew_pool *pool,
 	if (options->limit_count)
 		memcpy(s->limits, options->limits, options->limit_count * sizeof s->limits[0]);
 	snprintf(s->name, sizeof s->name, "%s", options->name ? options->name : "pool");
-	s->watch = calloc(pool->workers, sizeof *s->watch);
-	s->fds = calloc(pool->workers + 1, sizeof *s->fds);
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int r = s->wake < 0 ? -errno : !s->watch || !s->fds ? -ENOMEM : 0;
+	s->watch = crew__calloc(pool->workers, sizeof *s->watch);
+	s->fds = crew__calloc(pool->workers + 1, sizeof *s->fds);
+	s->wake = crew__eventfd(0, EFD_NONBLOCK);
+	int r = s->wake < 0 ? s->wake : !s->watch || !s->fds ? -ENOMEM : 0;
 	if (r == 0) {
 		s->fds[0] = (struct pollfd){ .fd = s->wake, .events = POLLIN };
 		for (unsigned i = 0; i < pool->workers; i++)

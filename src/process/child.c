@@ -54,8 +54,8 @@ static int raise_all(const struct crew__start *start, int *fds)
 static int receive_body(const struct crew__start *start, int socket, const char **ret)
 {
 	static char small[4096] __attribute__((aligned(64))); /* spares the first use of malloc */
-	void *body = small;
-	if (start->body_size > sizeof small && posix_memalign(&body, 64, start->body_size) != 0)
+	void *body = start->body_size > sizeof small ? crew__malloc_aligned(64, start->body_size) : small;
+	if (!body)
 		return -ENOMEM;
 	for (uint64_t have = 0; have < start->body_size;) {
 		unsigned none = 0;
@@ -156,7 +156,7 @@ static void set_signals(bool forked)
 
 static char **strings(const char *body, uint64_t offset, uint32_t count)
 {
-	char **vector = malloc((count + 1u) * sizeof *vector);
+	char **vector = crew__malloc((count + 1u) * sizeof *vector);
 	const char *at = body + offset;
 	for (uint32_t i = 0; vector && i < count; i++) {
 		vector[i] = (char *)(uintptr_t)at;

@@ -13,7 +13,6 @@
  *        of the starter                   its lifeline is cut, its claim is given up by whoever reaps it.
  */
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 #include "process/internal.h"
 
@@ -95,7 +94,7 @@ static int find_again(struct crew_process *process)
 	process->pid = slot->pid;
 	process->pidfd = crew__slot_pidfd(process->id);
 	if (process->pidfd == -ESRCH)
-		process->pidfd = eventfd(1, EFD_CLOEXEC);
+		process->pidfd = crew__eventfd(1, 0);
 	return process->pidfd < 0 ? -EMFILE : 0;
 }
 

@@ -128,10 +128,10 @@ int crew_process_start_sized(struct crew_process **ret, const struct crew_proces
 		.forked = o.method == CREW_FORK };
 	struct layout body = { 0 };
 	lay_out(&body, &start, &o);
-	struct crew_process *process = malloc(sizeof *process);
+	struct crew_process *process = crew__malloc(sizeof *process);
 	int fds[CREW__FD_COUNT];
 	r = gather(&o, fds);
-	if (r == 0 && (!process || (body.used && !(body.memory = aligned_alloc(64, (body.used + 63) & ~UINT64_C(63))))))
+	if (r == 0 && (!process || (body.used && !(body.memory = crew__malloc_aligned(64, body.used)))))
 		r = -ENOMEM;
 	if (r == 0) {
 		body.used = 0;

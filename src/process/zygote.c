@@ -51,9 +51,9 @@ static int settle(uint32_t id, const char *name, uint64_t born)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	crew__close(&me.signals);
-	me.signals = crew__fd_raise(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
+	me.signals = crew__fd_raise(crew__signalfd(&child));
 	if (me.signals < 0)
-		return -errno;
+		return me.signals;
 	slot->helper = 1;
 	snprintf(slot->name, sizeof slot->name, "%s", name);
 	if (!crew__slot_register(id, slot->parent, getpid()) || !crew__slot_move(id, CREW__SLOT_STARTING, CREW__SLOT_RUNNING))

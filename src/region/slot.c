@@ -79,7 +79,7 @@ int crew__table_grow(uint32_t *high, uint32_t limit, uint64_t table, size_t size
 		}
 	}
 	pthread_mutex_unlock(grow_mutex());
-	return r == -ENOSPC ? -ENOMEM : r;
+	return r;
 }
 
 struct crew__slot *crew__slot_at(uint32_t number)
