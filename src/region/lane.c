@@ -21,7 +21,7 @@
 static_assert(sizeof(struct crew__lane) <= 2048, "32 MiB of address space for all lanes");
 static_assert(CREW__LANES <= 1u << 15 && CREW__SLOTS <= 1u << 15, "numbers of an id have 15 bits");
 
-static _Thread_local __attribute__((tls_model("initial-exec"))) struct crew__lane *self;
+_Thread_local struct crew__lane *crew__lane_mine;
 static pthread_key_t at_thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -33,12 +33,6 @@ struct crew__lane *crew__lane_at(uint32_t number)
 	return (struct crew__lane *)crew__at(region->lanes) + number;
 }
 
-uint32_t crew__lane_id(const struct crew__lane *lane)
-{
-	const struct crew__lane *table = crew__at(crew__family.region->lanes);
-	return crew__id((uint32_t)(lane - table), __atomic_load_n(&lane->generation, __ATOMIC_RELAXED));
-}
-
 static void make_lane(void *entry)
 {
 	struct crew__lane *lane = entry;
@@ -48,7 +42,8 @@ static void make_lane(void *entry)
 	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&lane->alive, &attributes);
 	pthread_mutexattr_destroy(&attributes);
-	lane->generation = 1; /* so that no small number that a user stores is an id */
+	const struct crew__lane *table = crew__at(crew__family.region->lanes);
+	lane->id = crew__id((uint32_t)(lane - table), 1); /* not 0, so that no small number that a user stores is an id */
 }
 
 static void thread_ends(void *lane)
@@ -114,11 +109,12 @@ void crew__lane_free(struct crew__lane *lane)
 	__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->attempt, 0, __ATOMIC_RELAXED);
 	lane->process = 0;
-	__atomic_store_n(&lane->generation, (lane->generation + 1) & 0x7fffu, __ATOMIC_RELEASE);
+	lane->next_hold = lane->high_hold = 0;
+	__atomic_store_n(&lane->id, crew__id(crew__number(lane->id), crew__generation(lane->id) + 1), __ATOMIC_RELEASE);
 	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
 }
 
-static int join(struct crew__lane **ret)
+int crew__lane_join(struct crew__lane **ret)
 {
 	struct crew__region *region = crew__family.region;
 	if (!region || !crew__family.self)
@@ -139,7 +135,7 @@ static int join(struct crew__lane **ret)
 	lane->process = crew__family.self;
 	lane->tid = (uint32_t)syscall(SYS_gettid);
 	__atomic_store_n(&lane->state, CREW__LANE_LIVE, __ATOMIC_RELEASE);
-	self = lane;
+	crew__lane_mine = lane;
 	pthread_setspecific(at_thread_end, lane);
 	if (grown) /* lanes of ended threads are swept here, so that many short threads do not use up the table */
 		crew__lane_reap_all();
@@ -147,27 +143,18 @@ static int join(struct crew__lane **ret)
 	return 0;
 }
 
-int crew__lane_self(struct crew__lane **ret)
-{
-	if (__builtin_expect(self != NULL, 1)) {
-		*ret = self;
-		return 0;
-	}
-	return join(ret);
-}
-
 void crew__lane_leave(void)
 {
-	if (self)
-		__atomic_store_n(&self->state, CREW__LANE_LEFT, __ATOMIC_RELEASE);
+	if (crew__lane_mine)
+		__atomic_store_n(&crew__lane_mine->state, CREW__LANE_LEFT, __ATOMIC_RELEASE);
 	crew__lane_forget();
 }
 
 void crew__lane_forget(void)
 {
-	if (self)
+	if (crew__lane_mine)
 		pthread_setspecific(at_thread_end, NULL);
-	self = NULL;
+	crew__lane_mine = NULL;
 }
 
 bool crew__lane_dissolve(void)
@@ -175,7 +162,7 @@ bool crew__lane_dissolve(void)
 	bool alone = true;
 	struct crew__lane *lane;
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
-		int r = lane == self ? 0 : pthread_mutex_trylock(&lane->alive);
+		int r = lane == crew__lane_mine ? 0 : pthread_mutex_trylock(&lane->alive);
 		if (r == EOWNERDEAD)
 			pthread_mutex_consistent(&lane->alive);
 		if (r == 0 || r == EOWNERDEAD)
@@ -205,7 +192,7 @@ static bool mark_if_executed(struct crew__lane *lane)
 /* Try to sweep one lane: whether whoever had it before the call is gone. */
 static bool reap(struct crew__lane *lane)
 {
-	if (lane == self)
+	if (lane == crew__lane_mine)
 		return false;
 	int r = pthread_mutex_trylock(&lane->alive);
 	if (r == EBUSY && mark_if_executed(lane))
@@ -225,8 +212,7 @@ bool crew__lane_reap(uint32_t id)
 	struct crew__lane *lane = crew__lane_at(crew__number(id));
 	if (!lane)
 		return true;
-	uint32_t generation = __atomic_load_n(&lane->generation, __ATOMIC_ACQUIRE);
-	if (crew__id(crew__number(id), generation) != id)
+	if (__atomic_load_n(&lane->id, __ATOMIC_ACQUIRE) != id)
 		return true;
 	return reap(lane);
 }
@@ -248,55 +234,20 @@ void crew__lane_reap_process(uint32_t process)
 			reap(lane);
 }
 
-/* A hold is one word, so it is recorded or it is not. */
-uint64_t crew__hold_word(enum crew__hold kind, const void *object)
+int crew__hold_search_free(const struct crew__lane *lane, uint32_t most)
 {
-	return (uint64_t)kind << 56 | crew__offset(object);
-}
-
-enum crew__hold crew__hold_kind(uint64_t hold)
-{
-	return (enum crew__hold)(hold >> 56);
-}
-
-void *crew__hold_object(uint64_t hold)
-{
-	return crew__at(hold & ~(UINT64_C(0xff) << 56));
-}
-
-int crew__hold_free(const struct crew__lane *lane, enum crew__hold kind)
-{
-	int most = kind == CREW__HOLD_GUARD ? CREW__HOLDS : CREW__HOLDS - CREW__GUARDS;
-	for (int i = 0; i < most; i++)
-		if (lane->hold[i] == 0)
-			return i;
+	for (uint32_t i = 0; i < most; i++)
+		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED) == 0)
+			return (int)i;
 	return -ENOLCK;
 }
 
-int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
+/* Also by a writer that looks for readers in others' lanes. */
+int crew__hold_search(const struct crew__lane *lane, uint64_t wanted)
 {
-	int i = crew__hold_free(lane, kind);
-	if (i < 0)
-		return i;
-	lane->hold_count[i] = 1;
-	/* Before the claim that it tells of: a CAS, which orders it, or for a reader a look at writer_. */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&lane->hold[i], crew__hold_word(kind, object),
-		kind == CREW__HOLD_READ ? __ATOMIC_SEQ_CST : __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	return i;
-}
-
-int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object)
-{
-	uint64_t wanted = crew__hold_word(kind, object);
-	for (int i = 0; i < CREW__HOLDS; i++)
-		if (__atomic_load_n(&lane->hold[i], __ATOMIC_SEQ_CST) == wanted) /* a writer looks for readers with it */
-			return i;
+	uint32_t high = __atomic_load_n(&lane->high_hold, __ATOMIC_ACQUIRE);
+	for (uint32_t i = 0; i < high && i < CREW__HOLDS; i++)
+		if (__atomic_load_n(&lane->hold[i], __ATOMIC_SEQ_CST) == wanted)
+			return (int)i;
 	return -1;
-}
-
-void crew__hold_drop(struct crew__lane *lane, int index)
-{
-	__atomic_store_n(&lane->hold[index], 0, __ATOMIC_RELEASE);
 }

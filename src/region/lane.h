@@ -39,9 +39,11 @@ struct crew__undo { uint64_t where; /* offset, top byte: size 4 or 8 */ uint64_t
 struct crew__lane {
 	pthread_mutex_t alive;
 	uint32_t state;
-	uint32_t generation;
+	uint32_t id;          /* number and generation: this life of the lane, what owner-tagged words hold */
 	uint32_t process;     /* id of its process */
 	uint32_t tid;
+	uint32_t next_hold;   /* a guess where hold[] has room: one above what was recorded last. Nobody else's business */
+	uint32_t high_hold;   /* hold[] has been used below this, in this life; raised before the hold is stored */
 	uint64_t bell;        /* offset of a futex word that this thread has changed or is about to: owed a wake-up if it dies */
 	uint64_t asleep_on;   /* offset of the futex word it sleeps on */
 	uint64_t waited_on;   /* ... or slept on last, if no lock: a wake-up it was given there, and died before using, goes to the others */
@@ -58,14 +60,27 @@ struct crew__lane {
 	uint32_t depth;       /* 1: inside a section */
 	struct crew__undo undo[CREW__UNDO];
 	uint64_t hold[CREW__HOLDS];
-	uint32_t hold_count[CREW__HOLDS];
+	uint32_t hold_count[CREW__HOLDS]; /* of HOLD_PERMIT and HOLD_READ; of HOLD_PARTY: see sync/barrier.c */
 };
 
-/* This thread's lane, joining if it has none. 0; -ENOTCONN: no member; -EAGAIN: all lanes in use. */
-int crew__lane_self(struct crew__lane **ret);
+/* This thread's lane, or NULL where it has none yet. Written by lane.c alone. */
+extern _Thread_local __attribute__((tls_model("initial-exec"))) struct crew__lane *crew__lane_mine;
+
+/* Give this thread a lane. 0; -ENOTCONN: no member; -EAGAIN: all lanes in use. */
+int crew__lane_join(struct crew__lane **ret);
+
+/* This thread's lane, joining if it has none. */
+static inline int crew__lane_self(struct crew__lane **ret)
+{
+	*ret = crew__lane_mine;
+	return __builtin_expect(*ret != NULL, 1) ? 0 : crew__lane_join(ret);
+}
 
 /* The id of a lane: what owner-tagged words hold. */
-uint32_t crew__lane_id(const struct crew__lane *lane);
+static inline uint32_t crew__lane_id(const struct crew__lane *lane)
+{
+	return __atomic_load_n(&lane->id, __ATOMIC_RELAXED);
+}
 struct crew__lane *crew__lane_at(uint32_t number);
 
 /* Leave in good order: called at thread exit, and at process end for the main thread. */
@@ -94,13 +109,63 @@ void crew__sweep_settle(struct crew__lane *dead);
 /* Play a lane's undo log backwards and empty it: by its thread, or by who sweeps it. */
 void crew__roll_back(struct crew__lane *lane);
 
-/* Record and forget something held. hold_add: -ENOLCK when the lane is full; hold_find: index or -1. */
-int crew__hold_free(const struct crew__lane *lane, enum crew__hold kind); /* an index for one more, or -ENOLCK */
-uint64_t crew__hold_word(enum crew__hold kind, const void *object);
-int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object);
-int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object);
-void crew__hold_drop(struct crew__lane *lane, int index);
-enum crew__hold crew__hold_kind(uint64_t hold);
-void *crew__hold_object(uint64_t hold);
+/*
+ * Record and forget something held: one word, so it is recorded or it is not. What was recorded last is mostly forgotten first, so
+ * both look where next_hold says, and only then at the others.
+ *
+ * hold_free: an index for one more, or -ENOLCK. hold_find: index or -1. hold_add records before the claim that it tells of.
+ */
+int crew__hold_search_free(const struct crew__lane *lane, uint32_t most);
+int crew__hold_search(const struct crew__lane *lane, uint64_t wanted);
+
+static inline uint64_t crew__hold_word(enum crew__hold kind, const void *object)
+{
+	return (uint64_t)kind << 56 | crew__offset(object);
+}
+static inline enum crew__hold crew__hold_kind(uint64_t hold) { return (enum crew__hold)(hold >> 56); }
+static inline void *crew__hold_object(uint64_t hold) { return crew__at(hold & ~(UINT64_C(0xff) << 56)); }
+
+static inline int crew__hold_free(const struct crew__lane *lane, enum crew__hold kind)
+{
+	uint32_t most = kind == CREW__HOLD_GUARD ? CREW__HOLDS : CREW__HOLDS - CREW__GUARDS, i = lane->next_hold;
+	if (__builtin_expect(i < most && __atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED) == 0, 1))
+		return (int)i;
+	return crew__hold_search_free(lane, most);
+}
+
+/* Before hold[i] is stored. */
+static inline void crew__hold_reserve(struct crew__lane *lane, int i)
+{
+	lane->next_hold = (uint32_t)i + 1;
+	if (__builtin_expect((uint32_t)i >= lane->high_hold, 0))
+		__atomic_store_n(&lane->high_hold, (uint32_t)i + 1, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
+{
+	int i = crew__hold_free(lane, kind);
+	if (__builtin_expect(i < 0, 0))
+		return i;
+	crew__hold_reserve(lane, i);
+	__atomic_store_n(&lane->hold[i], crew__hold_word(kind, object), __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* the claim is a CAS, which does the rest */
+	return i;
+}
+
+static inline int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object)
+{
+	uint64_t wanted = crew__hold_word(kind, object);
+	uint32_t last = lane->next_hold - 1;
+	if (__builtin_expect(last < CREW__HOLDS && __atomic_load_n(&lane->hold[last], __ATOMIC_RELAXED) == wanted, 1))
+		return (int)last;
+	return crew__hold_search(lane, wanted);
+}
+
+static inline void crew__hold_drop(struct crew__lane *lane, int index)
+{
+	lane->next_hold = (uint32_t)index;
+	__atomic_store_n(&lane->hold[index], 0, __ATOMIC_RELEASE);
+}
 
 #endif

@@ -92,6 +92,7 @@ int crew__region_create(uint64_t bytes, uint64_t memory_cap)
 		.memory_cap = memory_cap ? memory_cap : crew__memory_cap() };
 	crew__family.memfd = fd;
 	crew__family.region = region;
+	crew__family.bytes = bytes;
 	r = crew__table_create();
 	if (r < 0)
 		goto fail_mapped;
@@ -130,13 +131,4 @@ void crew__region_forget(void)
 	close(crew__family.memfd);
 	crew__family = (struct crew__family){ .memfd = -1 };
 	munmap((char *)region + keep, bytes - keep);
-}
-
-bool crew__in_region(const void *pointer, size_t size)
-{
-	const struct crew__region *region = crew__family.region;
-	if (!region)
-		return false;
-	uint64_t offset = (uint64_t)((uintptr_t)pointer - (uintptr_t)region);
-	return offset < region->bytes && size <= region->bytes - offset;
 }

@@ -29,6 +29,7 @@ static inline uint32_t crew__id(uint32_t number, uint32_t generation)
 	return number | (generation & 0x7fffu) << 15;
 }
 static inline uint32_t crew__number(uint32_t id) { return id & 0x7fffu; }
+static inline uint32_t crew__generation(uint32_t id) { return id >> 15; }
 
 enum crew__slot_state {
 	CREW__SLOT_FREE,     /* nobody */
@@ -84,6 +85,7 @@ struct crew__region {
 /* This process's view. Written by crew__region_create and after fork; read by all layers. */
 struct crew__family {
 	struct crew__region *region; /* NULL: no family */
+	uint64_t bytes;              /* region->bytes; 0: no family */
 	int memfd;                   /* for fallocate */
 	uint32_t self;               /* id of this process; 0: no member */
 	bool founder;
@@ -104,7 +106,11 @@ static inline uint64_t crew__offset(const void *pointer)
 {
 	return (uint64_t)((const char *)pointer - (const char *)crew__family.region);
 }
-bool crew__in_region(const void *pointer, size_t size);
+static inline bool crew__in_region(const void *pointer, size_t size)
+{
+	uint64_t offset = (uint64_t)((uintptr_t)pointer - (uintptr_t)crew__family.region);
+	return offset < crew__family.bytes && size <= crew__family.bytes - offset;
+}
 
 /* Claim a free slot for a child of `parent`: state STARTING, all else zero. Returns its id, or 0 when none is left. */
 uint32_t crew__slot_claim(uint32_t parent);

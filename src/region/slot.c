@@ -137,15 +137,10 @@ static_assert(offsetof(struct crew__slot, state) % 8 == 0 && offsetof(struct cre
 static_assert(offsetof(struct crew__slot, parent) % 8 == 0 && offsetof(struct crew__slot, pid) ==
 		offsetof(struct crew__slot, parent) + 4, "changed as a pair");
 
-static uint32_t generation_of(uint32_t id)
-{
-	return id >> 15;
-}
-
 bool crew__slot_move(uint32_t id, enum crew__slot_state from, enum crew__slot_state to)
 {
 	struct crew__slot *slot = crew__slot_at(crew__number(id));
-	return slot && change_pair(&slot->state, from, generation_of(id), to, generation_of(id));
+	return slot && change_pair(&slot->state, from, crew__generation(id), to, crew__generation(id));
 }
 
 bool crew__slot_register(uint32_t id, uint32_t parent, pid_t pid)
@@ -166,7 +161,7 @@ void crew__slot_release(uint32_t id)
 	if (!slot)
 		return;
 	uint32_t parent = __atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE);
-	uint32_t generation = generation_of(id), next = (generation + 1) & 0x7fffu;
+	uint32_t generation = crew__generation(id), next = (generation + 1) & 0x7fffu;
 	if (change_pair(&slot->state, CREW__SLOT_STARTING, generation, CREW__SLOT_FREE, next) ||
 			change_pair(&slot->state, CREW__SLOT_ENDED, generation, CREW__SLOT_FREE, next))
 		drop_claim(slot, parent);

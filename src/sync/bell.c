@@ -19,7 +19,6 @@
 
 #define OWNER_SLICE (CREW_NOTICE / 5)
 #define BETWEEN_SCANS (CREW_NOTICE - CREW__SLICE)
-#define ARMED 1u
 #define WAKE_ALL_EVERY 64u /* rings; clears ARMED now and then, so that a bell nobody sleeps on gets quiet */
 
 /* If the one who is about to look dies, the next slice does it. */
@@ -56,18 +55,13 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 	return now >= deadline && __atomic_load_n(word, __ATOMIC_ACQUIRE) == expected ? -ETIMEDOUT : 0;
 }
 
-uint32_t crew__bell_look(const uint32_t *bell)
-{
-	return __atomic_load_n(bell, __ATOMIC_SEQ_CST); /* (B) */
-}
-
 uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen)
 {
 	uint32_t v = seen;
-	if (!(v & ARMED) && !__atomic_compare_exchange_n(bell, &v, seen | ARMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
-			v != (seen | ARMED))
+	if (!(v & CREW__ARMED) && !__atomic_compare_exchange_n(bell, &v, seen | CREW__ARMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+			v != (seen | CREW__ARMED))
 		return seen + 4; /* it has rung: a value that it does not have, so that no wait starts */
-	return seen | ARMED;
+	return seen | CREW__ARMED;
 }
 
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
@@ -75,9 +69,9 @@ int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew
 	if (deadline <= CREW_POLL)
 		return crew__bell_look(bell) == seen ? -ETIMEDOUT : 0;
 	for (unsigned turn = 0; crew__spin(turn); turn++)
-		if ((__atomic_load_n(bell, __ATOMIC_RELAXED) | ARMED) != (seen | ARMED))
+		if ((__atomic_load_n(bell, __ATOMIC_RELAXED) | CREW__ARMED) != (seen | CREW__ARMED))
 			return 0;
-	uint32_t armed = seen | ARMED;
+	uint32_t armed = seen | CREW__ARMED;
 	if (crew__bell_arm(bell, seen) != armed)
 		return 0;
 	return crew__sleep(lane, bell, armed, 0, deadline);
@@ -88,9 +82,9 @@ uint32_t crew__bell_change(uint32_t *bell, uint32_t count)
 	uint32_t v = __atomic_load_n(bell, __ATOMIC_RELAXED), all;
 	do
 		all = count == UINT32_MAX || (v >> 1) % WAKE_ALL_EVERY == 0;
-	while (!__atomic_compare_exchange_n(bell, &v, (v + 2) & ~(all ? ARMED : 0u), false, __ATOMIC_SEQ_CST,
+	while (!__atomic_compare_exchange_n(bell, &v, (v + 2) & ~(all ? CREW__ARMED : 0u), false, __ATOMIC_SEQ_CST,
 			__ATOMIC_RELAXED)); /* (A) */
-	return !(v & ARMED) ? 0 : all ? UINT32_MAX : count;
+	return !(v & CREW__ARMED) ? 0 : all ? UINT32_MAX : count;
 }
 
 void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count)

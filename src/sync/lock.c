@@ -9,14 +9,21 @@ void crew_lock_init(struct crew_lock *lock, unsigned flags)
 	*lock = (struct crew_lock){ .flags_ = flags };
 }
 
-int crew_lock_acquire(struct crew_lock *lock, crew_time deadline)
+/* Whether this thread may use the lock, without a call: it has a lane, and the lock is where sweeps find it. */
+static inline struct crew__lane *lane_at_once(const struct crew_lock *lock)
+{
+	return __builtin_expect(crew__in_region(lock, sizeof *lock), 1) ? crew__lane_mine : NULL;
+}
+
+/* What a first try did not settle: no lane yet, no room, somebody holds it, it is broken. */
+static __attribute__((noinline)) int acquire(struct crew_lock *lock, crew_time deadline)
 {
 	struct crew__lane *lane;
 	int r = crew__lane_for(lock, sizeof *lock, &lane);
 	if (r < 0)
 		return r;
 	r = crew__word_acquire(lane, &lock->word_, CREW__HOLD_LOCK, deadline);
-	if (r >= 0) {
+	if (r == CREW_OWNER_DIED) {
 		lock->depth_ = 0; /* a dead owner's depth means nothing */
 	} else if (r == -EDEADLK && (lock->flags_ & CREW_LOCK_RECURSIVE)) {
 		lock->depth_++;
@@ -25,35 +32,50 @@ int crew_lock_acquire(struct crew_lock *lock, crew_time deadline)
 	return r;
 }
 
-static struct crew__lane *owner(const struct crew_lock *lock, const char *call)
+int crew_lock_acquire(struct crew_lock *lock, crew_time deadline)
 {
-	struct crew__lane *lane;
-	uint32_t word = __atomic_load_n(&lock->word_, __ATOMIC_RELAXED);
-	if (crew__lane_self(&lane) < 0 || (word & CREW__OWNER) != crew__lane_id(lane))
-		crew__panic("%s: lock %p is not held by this thread (its word is %#x)", call, (const void *)lock, word);
-	return lane;
+	struct crew__lane *lane = lane_at_once(lock);
+	return lane && crew__word_try(lane, &lock->word_, CREW__HOLD_LOCK) ? 0 : acquire(lock, deadline);
 }
 
-void crew_lock_release(struct crew_lock *lock)
+static __attribute__((noinline, noreturn)) void not_mine(const struct crew_lock *lock, const char *call)
 {
-	struct crew__lane *lane = owner(lock, "crew_lock_release");
+	crew__panic("%s: lock %p is not held by this thread (its word is %#x)", call, (const void *)lock,
+		__atomic_load_n(&lock->word_, __ATOMIC_RELAXED));
+}
+
+/* A release that is more than one exchange: of a lock held again, broken, with an undo log, or not ours. */
+static __attribute__((noinline)) void release(struct crew_lock *lock, struct crew__lane *lane)
+{
+	uint32_t word = __atomic_load_n(&lock->word_, __ATOMIC_RELAXED);
+	if (!lane || (word & CREW__OWNER) != crew__lane_id(lane))
+		not_mine(lock, "crew_lock_release");
 	if (lock->depth_) {
 		lock->depth_--;
 		return;
 	}
-	bool broken = __atomic_load_n(&lock->word_, __ATOMIC_RELAXED) & CREW__BROKEN;
-	if (__builtin_expect(lane->logged != 0, 0)) {
+	bool logged = lane->logged != 0;
+	if (logged)
 		crew__undo_end(lane, &lock->word_);
-		crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, broken);
+	crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, word & CREW__BROKEN);
+	if (logged)
 		crew__undo_forget(lane, &lock->word_);
-		return;
-	}
-	crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, broken);
+}
+
+void crew_lock_release(struct crew_lock *lock)
+{
+	struct crew__lane *lane = crew__lane_mine;
+	if (lane && lock->depth_ == 0 && lane->logged == 0 &&
+			(__atomic_load_n(&lock->word_, __ATOMIC_RELAXED) & ~CREW__SLEEPERS) == crew__lane_id(lane))
+		crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, false);
+	else
+		release(lock, lane);
 }
 
 void crew_lock_repaired(struct crew_lock *lock)
 {
-	owner(lock, "crew_lock_repaired");
+	if (!crew_lock_is_mine(lock))
+		not_mine(lock, "crew_lock_repaired");
 	__atomic_fetch_and(&lock->word_, ~CREW__BROKEN, __ATOMIC_RELAXED); /* ordered by the release to come */
 }
 

@@ -4,11 +4,12 @@
  * State    writers_: a lock that writers take; BROKEN in it is the rwlock's "not repaired".
  *          writer_: the writer's id from before it looks for readers until it is done; bit 31: readers may sleep on it.
  *          hold READ in a reader's lane: it reads, or is about to find that it may not yet.
- *          lane->gone: a bell in each reader's lane; rings when it stops reading. There, because the lock may be freed as soon
- *          as its last reader is gone.
+ *          lane->gone: a bell in each reader's lane; a writer that waits for it arms it, and then it rings when it stops
+ *          reading. There, because the lock may be freed as soon as its last reader is gone.
  * Writers  writer_: who holds writers_; SLEEPERS by readers, by CAS; the sweep of a dead writer.
  * Order    reader: (A) store the hold, (B) look at writer_.   writer: (C) store writer_, (D) look at the holds.
- *          All four sequentially consistent: impossible that both miss each other.
+ *          reader: (E) clear the hold, (F) look whether gone is armed.   writer: (G) arm it, (H) look at the hold.
+ *          All sequentially consistent: impossible that both miss each other.
  * Death    a reader: its hold goes with the sweep, which rings for it. A writer: writers_ becomes BROKEN, then writer_ 0.
  */
 #include <crew/rwlock.h>
@@ -21,13 +22,25 @@ static int reader_result(const struct crew_rwlock *lock)
 	return __atomic_load_n(&lock->writers_.word_, __ATOMIC_ACQUIRE) & CREW__BROKEN ? CREW_OWNER_DIED : 0;
 }
 
-/* Forget a hold for reading; tell a writer that may be waiting for it. */
+/* Forget a hold for reading; tell a writer that waits for it. A death after the first line: the sweep rings. */
 static void stop_reading(struct crew__lane *lane, int hold)
 {
-	__atomic_store_n(&lane->bell, crew__offset(&lane->gone), __ATOMIC_RELAXED); /* a death after the next line owes the ring */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&lane->hold[hold], 0, __ATOMIC_SEQ_CST);
-	crew__ring(lane, &lane->gone, UINT32_MAX);
+	lane->next_hold = (uint32_t)hold;
+	__atomic_store_n(&lane->hold[hold], 0, __ATOMIC_SEQ_CST); /* (E) */
+	if (__builtin_expect(crew__bell_look(&lane->gone) & CREW__ARMED, 0)) /* (F) */
+		crew__ring(lane, &lane->gone, UINT32_MAX);
+}
+
+/* Record a hold for reading. Index, or -ENOLCK. */
+static int start_reading(struct crew__lane *lane, const struct crew_rwlock *lock)
+{
+	int hold = crew__hold_free(lane, CREW__HOLD_READ);
+	if (hold >= 0) {
+		crew__hold_reserve(lane, hold);
+		lane->hold_count[hold] = 1;
+		__atomic_store_n(&lane->hold[hold], crew__hold_word(CREW__HOLD_READ, lock), __ATOMIC_SEQ_CST); /* (A) */
+	}
+	return hold;
 }
 
 int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
@@ -43,7 +56,7 @@ int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 	}
 	uint32_t me = crew__lane_id(lane);
 	for (unsigned turn = 0;;) {
-		hold = crew__hold_add(lane, CREW__HOLD_READ, lock); /* (A) */
+		hold = start_reading(lane, lock);
 		if (hold < 0)
 			return hold;
 		uint32_t writer = __atomic_load_n(&lock->writer_, __ATOMIC_SEQ_CST); /* (B) */
@@ -64,12 +77,17 @@ int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 	}
 }
 
+static bool reads(const struct crew__lane *lane, const struct crew_rwlock *lock)
+{
+	return crew__hold_search(lane, crew__hold_word(CREW__HOLD_READ, lock)) >= 0; /* (D), (H) */
+}
+
 /* A lane that reads this lock, or NULL. Dead or alive: a dead one's hold goes with its sweep. */
 static struct crew__lane *find_reader(const struct crew_rwlock *lock)
 {
 	struct crew__lane *lane;
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
-		if (crew__hold_find(lane, CREW__HOLD_READ, lock) >= 0) /* (D) */
+		if (reads(lane, lock))
 			return lane;
 	return NULL;
 }
@@ -77,12 +95,15 @@ static struct crew__lane *find_reader(const struct crew_rwlock *lock)
 /* Wait until this lane has stopped reading, or is dead and swept. -ETIMEDOUT. */
 static int await_reader(const struct crew_rwlock *lock, struct crew__lane *lane, struct crew__lane *reader, crew_time deadline)
 {
-	for (;;) {
-		uint32_t id = crew__lane_id(reader), seen = crew__bell_look(&reader->gone);
-		if (crew__hold_find(reader, CREW__HOLD_READ, lock) < 0)
+	for (unsigned turn = 0;;) {
+		uint32_t id = crew__lane_id(reader), seen = crew__bell_look(&reader->gone), armed = seen | CREW__ARMED;
+		if (!reads(reader, lock))
 			return 0;
-		if (crew__bell_wait(lane, &reader->gone, seen, deadline) < 0 &&
-				crew__hold_find(reader, CREW__HOLD_READ, lock) >= 0 && !crew__lane_reap(id))
+		if (crew__spin(turn++))
+			continue;
+		if (crew__bell_arm(&reader->gone, seen) != armed || !reads(reader, lock)) /* (G), (H) */
+			continue;
+		if (crew__sleep(lane, &reader->gone, armed, id, deadline) < 0 && reads(reader, lock))
 			return -ETIMEDOUT;
 	}
 }

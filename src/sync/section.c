@@ -15,68 +15,15 @@
 #include "base/sys.h"
 #include "sync/section.h"
 
-int crew__enter(struct crew__lane **ret, uint32_t *guard, crew_time deadline)
-{
-	struct crew__lane *lane;
-	int r = crew__lane_self(&lane);
-	if (r < 0)
-		return r;
-	if (lane->depth)
-		crew__panic("a section inside a section");
-	r = crew__word_acquire(lane, guard, CREW__HOLD_GUARD, deadline);
-	if (r < 0)
-		return r;
-	lane->depth = 1;
-	*ret = lane;
-	return 0;
-}
-
-static void save(struct crew__lane *lane, const void *where, uint64_t size, uint64_t old)
-{
-	uint32_t n = lane->undo_count;
-	if (n == CREW__UNDO)
-		crew__panic("a section sets more than %d words", CREW__UNDO);
-	__atomic_store_n(&lane->undo[n].where, crew__offset(where) | size << 56, __ATOMIC_RELAXED);
-	__atomic_store_n(&lane->undo[n].old, old, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&lane->undo_count, n + 1, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-}
-
-void crew__set32(struct crew__lane *lane, uint32_t *where, uint32_t value)
-{
-	save(lane, where, 4, __atomic_load_n(where, __ATOMIC_RELAXED));
-	__atomic_store_n(where, value, __ATOMIC_RELEASE);
-}
-
-void crew__set64(struct crew__lane *lane, uint64_t *where, uint64_t value)
-{
-	save(lane, where, 8, __atomic_load_n(where, __ATOMIC_RELAXED));
-	__atomic_store_n(where, value, __ATOMIC_RELEASE);
-}
-
 int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *object)
 {
 	int i = crew__hold_free(lane, kind);
 	if (i >= 0) {
+		crew__hold_reserve(lane, i);
 		crew__set32(lane, &lane->hold_count[i], 1);
 		crew__set64(lane, &lane->hold[i], crew__hold_word(kind, object));
 	}
 	return i;
-}
-
-void crew__commit(struct crew__lane *lane)
-{
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&lane->undo_count, 0, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-}
-
-void crew__leave(struct crew__lane *lane, uint32_t *guard)
-{
-	crew__commit(lane);
-	lane->depth = 0;
-	crew__word_release(lane, guard, CREW__HOLD_GUARD, false);
 }
 
 void crew__abandon(struct crew__lane *lane, uint32_t *guard)

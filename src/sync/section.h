@@ -23,6 +23,7 @@
 
 #include <crew/error.h>
 #include <crew/lock.h>
+#include "base/sys.h"
 #include "region/lane.h"
 
 /* Whether an object lies where sweeps can find it: 0; -EINVAL: not in shared memory; -ENOTCONN: no member. */
@@ -38,25 +39,110 @@ static inline int crew__lane_for(const void *object, size_t size, struct crew__l
 	return r < 0 ? r : crew__lane_self(ret);
 }
 
-/* Enter: 0, -ETIMEDOUT, -ENOTCONN, -EAGAIN, -ENOLCK. Waits are bounded by other sections' length, so mostly CREW_FOREVER is right. */
-int crew__enter(struct crew__lane **ret, uint32_t *guard, crew_time deadline);
-void crew__set32(struct crew__lane *lane, uint32_t *where, uint32_t value);
-void crew__set64(struct crew__lane *lane, uint64_t *where, uint64_t value);
-/* Record a hold, as crew__hold_add, but as part of the section. */
-int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *object);
-/* Everything set so far stays, also if the thread dies; the guard is still held. */
-void crew__commit(struct crew__lane *lane);
-/* Commit and release. */
-void crew__leave(struct crew__lane *lane, uint32_t *guard);
-/* Put the old values back and release. */
-void crew__abandon(struct crew__lane *lane, uint32_t *guard);
-
-/* Owner-tagged lock words: what locks and guards are made of. kind: CREW__HOLD_LOCK or CREW__HOLD_GUARD. */
+/* Owner-tagged lock words: what locks and guards are made of. kind: CREW__HOLD_LOCK or CREW__HOLD_GUARD. See word.c. */
 #define CREW__SLEEPERS 0x80000000u /* somebody may sleep on the word; may stay set, never missing */
 #define CREW__BROKEN 0x40000000u   /* the last owner died and nobody has said "repaired" */
 #define CREW__OWNER 0x3fffffffu
-int crew__word_acquire(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline);
-void crew__word_release(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, bool keep_broken);
+int crew__word_wait(struct crew__lane *lane, uint32_t *word, int hold, crew_time deadline);
+void crew__word_wake(uint32_t *word);
+
+/* Take it if that takes no more than one CAS; else nothing has happened. */
+static inline bool crew__word_try(struct crew__lane *lane, uint32_t *word, enum crew__hold kind)
+{
+	uint32_t nobody = 0;
+	int hold = crew__hold_add(lane, kind, word);
+	if (__builtin_expect(hold < 0, 0))
+		return false;
+	if (__builtin_expect(__atomic_compare_exchange_n(word, &nobody, crew__lane_id(lane), false, __ATOMIC_ACQUIRE,
+			__ATOMIC_RELAXED), 1)) /* (A) */
+		return true;
+	crew__hold_drop(lane, hold);
+	return false;
+}
+
+static inline int crew__word_acquire(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline)
+{
+	uint32_t nobody = 0;
+	int hold = crew__hold_add(lane, kind, word);
+	if (__builtin_expect(hold < 0, 0))
+		return hold;
+	if (__builtin_expect(__atomic_compare_exchange_n(word, &nobody, crew__lane_id(lane), false, __ATOMIC_ACQUIRE,
+			__ATOMIC_RELAXED), 1)) /* (A) */
+		return 0;
+	return crew__word_wait(lane, word, hold, deadline);
+}
+
+static inline void crew__word_release(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, bool keep_broken)
+{
+	uint32_t before = __atomic_exchange_n(word, keep_broken ? CREW__BROKEN : 0, __ATOMIC_SEQ_CST); /* (B) */
+	if (__builtin_expect(before & CREW__SLEEPERS, 0))
+		crew__word_wake(word);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	int hold = crew__hold_find(lane, kind, word);
+	if (__builtin_expect(hold >= 0, 1))
+		crew__hold_drop(lane, hold);
+}
+
+/* Enter: 0, -ETIMEDOUT, -ENOTCONN, -EAGAIN, -ENOLCK. Waits are bounded by other sections' length, so mostly CREW_FOREVER is right. */
+static inline int crew__enter(struct crew__lane **ret, uint32_t *guard, crew_time deadline)
+{
+	int r = crew__lane_self(ret);
+	if (__builtin_expect(r < 0, 0))
+		return r;
+	if (__builtin_expect((*ret)->depth, 0))
+		crew__panic("a section inside a section");
+	r = crew__word_acquire(*ret, guard, CREW__HOLD_GUARD, deadline);
+	if (__builtin_expect(r == 0, 1))
+		(*ret)->depth = 1;
+	return r;
+}
+
+/* The old value, before it changes: entry, then count. */
+static inline void crew__save(struct crew__lane *lane, const void *where, uint64_t size, uint64_t old)
+{
+	uint32_t n = lane->undo_count;
+	if (__builtin_expect(n == CREW__UNDO, 0))
+		crew__panic("a section sets more than %d words", CREW__UNDO);
+	__atomic_store_n(&lane->undo[n].where, crew__offset(where) | size << 56, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->undo[n].old, old, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->undo_count, n + 1, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void crew__set32(struct crew__lane *lane, uint32_t *where, uint32_t value)
+{
+	crew__save(lane, where, 4, __atomic_load_n(where, __ATOMIC_RELAXED));
+	__atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+
+static inline void crew__set64(struct crew__lane *lane, uint64_t *where, uint64_t value)
+{
+	crew__save(lane, where, 8, __atomic_load_n(where, __ATOMIC_RELAXED));
+	__atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+
+/* Record a hold, as crew__hold_add, but as part of the section. */
+int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *object);
+
+/* Everything set so far stays, also if the thread dies; the guard is still held. */
+static inline void crew__commit(struct crew__lane *lane)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->undo_count, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Commit and release. */
+static inline void crew__leave(struct crew__lane *lane, uint32_t *guard)
+{
+	crew__commit(lane);
+	lane->depth = 0;
+	crew__word_release(lane, guard, CREW__HOLD_GUARD, false);
+}
+
+/* Put the old values back and release. */
+void crew__abandon(struct crew__lane *lane, uint32_t *guard);
 
 /*
  * Sleep while *word is `expected`, but at most a time slice (CREW_NOTICE), after which the dead are looked for:
@@ -80,7 +166,11 @@ void crew__scan(crew_time now);
  * crew__bell_arm makes sure that the next ring wakes (for crew__futex_wait_any): returns the value to
  * expect, or `seen` + 2 or so (which makes the wait return at once) when the bell has rung since.
  */
-uint32_t crew__bell_look(const uint32_t *bell);
+#define CREW__ARMED 1u
+static inline uint32_t crew__bell_look(const uint32_t *bell)
+{
+	return __atomic_load_n(bell, __ATOMIC_SEQ_CST); /* (B) in bell.c */
+}
 uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen);
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
 void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);

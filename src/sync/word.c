@@ -18,15 +18,14 @@
 #include "base/sys.h"
 #include "sync/section.h"
 
-int crew__word_acquire(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline)
+/* The way of who did not get it at once; `hold` is recorded. */
+int crew__word_wait(struct crew__lane *lane, uint32_t *word, int hold, crew_time deadline)
 {
-	uint32_t me = crew__lane_id(lane), slept = 0;
-	uint32_t v = __atomic_load_n(word, __ATOMIC_RELAXED); /* a guess; the CAS decides */
-	if ((v & CREW__OWNER) == me)
+	uint32_t me = crew__lane_id(lane), slept = 0, v = __atomic_load_n(word, __ATOMIC_RELAXED);
+	if ((v & CREW__OWNER) == me) {
+		crew__hold_drop(lane, hold);
 		return -EDEADLK;
-	int hold = crew__hold_add(lane, kind, word);
-	if (hold < 0)
-		return hold;
+	}
 	for (unsigned turn = 0;;) {
 		uint32_t owner = v & CREW__OWNER;
 		if (owner == 0) {
@@ -53,12 +52,7 @@ int crew__word_acquire(struct crew__lane *lane, uint32_t *word, enum crew__hold 
 	}
 }
 
-void crew__word_release(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, bool keep_broken)
+void crew__word_wake(uint32_t *word)
 {
-	uint32_t before = __atomic_exchange_n(word, keep_broken ? CREW__BROKEN : 0, __ATOMIC_SEQ_CST); /* (B) */
-	if (before & CREW__SLEEPERS)
-		crew__futex_wake(word, 1);
-	int hold = crew__hold_find(lane, kind, word);
-	if (hold >= 0)
-		crew__hold_drop(lane, hold);
+	crew__futex_wake(word, 1);
 }
