@@ -23,7 +23,7 @@ static __attribute__((noinline)) int acquire(struct crew_lock *lock, crew_time d
 	if (r < 0)
 		return r;
 	r = crew__word_acquire(lane, &lock->word_, CREW__HOLD_LOCK, deadline);
-	if (r == CREW_OWNER_DIED) {
+	if (r >= 0) {
 		lock->depth_ = 0; /* a dead owner's depth means nothing */
 	} else if (r == -EDEADLK && (lock->flags_ & CREW_LOCK_RECURSIVE)) {
 		lock->depth_++;
@@ -35,7 +35,10 @@ static __attribute__((noinline)) int acquire(struct crew_lock *lock, crew_time d
 int crew_lock_acquire(struct crew_lock *lock, crew_time deadline)
 {
 	struct crew__lane *lane = lane_at_once(lock);
-	return lane && crew__word_try(lane, &lock->word_, CREW__HOLD_LOCK) ? 0 : acquire(lock, deadline);
+	if (!lane || !crew__word_try(lane, &lock->word_, CREW__HOLD_LOCK))
+		return acquire(lock, deadline);
+	lock->depth_ = 0; /* as above */
+	return 0;
 }
 
 static __attribute__((noinline, noreturn)) void not_mine(const struct crew_lock *lock, const char *call)
