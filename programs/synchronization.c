@@ -16,7 +16,7 @@
  * A wrong version is repeated until the checker has caught it, at most 5 seconds. (It may be luckier than that: then the
  * row says not_observed. That is the trouble with such mistakes.) A right version has no violation, ever.
  *
- * The last table kills one of three processes where it hurts most, and shows that the others go on (deaths.c).
+ * The last table kills or stops whoever holds, waits or belongs, and shows what the others get, and how soon (deaths.c).
  */
 #include "report.h"
 #include "start.h"
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 		report_say(report, "\n");
 	}
 	if (!own.chosen || own.deaths) {
-		report_say(report, "death, 3 processes: one is killed where it hurts, the others go on as promised\n");
+		report_say(report, "death, 3 processes: one is killed or stopped where it hurts, the others get what is promised\n");
 		show_deaths(report);
 	}
 	return report_finish(report);
