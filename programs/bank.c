@@ -1,5 +1,5 @@
 /*
- * bank - a bank on shared accounts: the race that loses money, and six ways not to
+ * bank - a bank on shared accounts: the race that loses money, and seven ways not to
  *
  * Clerks, a process each, carry out transfers between random accounts of one shared array, while an
  * auditor counts all the money again and again. Nothing comes in or goes out, so the total must be the
@@ -94,7 +94,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				own->wanted |= 1u << i;
 				return 0;
 			}
-		argp_error(state, "'%s' is no strategy: none, lock, atomic, striped, ordered, optimistic, owner", arg);
+		argp_error(state, "'%s' is no strategy: none, lock, atomic, striped, ordered, journal, optimistic, owner", arg);
 		return EINVAL;
 	case ARGP_KEY_END:
 		if (own->replay && own->wanted)
@@ -109,7 +109,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = { options, parse, "[STRATEGY...]",
 	"Transfers between shared accounts by several processes: the race that loses money, and strategies that do not, "
-	"with their price. Strategies: none, lock, atomic, striped, ordered, optimistic, owner (default: all).",
+	"with their price. Strategies: none, lock, atomic, striped, ordered, journal, optimistic, owner (default: all).",
 	cli_children, NULL, NULL };
 
 /* --- the processes --- */

@@ -42,7 +42,7 @@ struct order {
 	int64_t cents;
 };
 
-struct account { /* a cache line each */
+struct account { /* a cache line each; the first three words are what an order changes */
 	int64_t cents;
 	int64_t saved;         /* the balance when audit number saved_at began, */
 	uint64_t saved_at;     /* kept by the first transfer that came across since */
@@ -68,6 +68,7 @@ struct clerk { /* written by its clerk (done of a client: by the owner); read by
 	uint64_t rolled_back; /* lives that ended between debit and credit */
 	uint64_t refused;     /* orders that the balances did not allow: carried out, and nothing changed */
 	struct intent intent;
+	uint64_t begun;       /* journal: order that a life has begun to carry out */
 	struct histogram latency; /* of every SAMPLE-th order, ns */
 };
 
