@@ -12,6 +12,7 @@
 #include <crew/trace.h>
 #include <crew/init.h>
 #include <crew/memory.h>
+#include <crew/map.h>
 #include <crew/lock.h>
 #include <crew/rwlock.h>
 #include <crew/semaphore.h>

@@ -34,6 +34,7 @@ enum {
 	X(-EBUSY, "EBUSY", "in use: wait for it or stop it first") \
 	X(-ECANCELED, "ECANCELED", "cancelled, or the barrier is broken") \
 	X(-EDEADLK, "EDEADLK", "the caller holds it already, so it would wait for itself") \
+	X(-EEXIST, "EEXIST", "the key is there already") \
 	X(-EINVAL, "EINVAL", "an argument or option is out of range") \
 	X(-EMFILE, "EMFILE", "too many open descriptors; raise 'ulimit -n'") \
 	X(-EMSGSIZE, "EMSGSIZE", "the message does not fit; it stays where it is") \
@@ -47,6 +48,7 @@ enum {
 	X(-EPERM, "EPERM", "not the holder") \
 	X(-EPIPE, "EPIPE", "closed: nobody will ever take it") \
 	X(-EREMOTEIO, "EREMOTEIO", "the task returned an error") \
+	X(-ESTALE, "ESTALE", "it has changed since that version was read") \
 	X(-ESRCH, "ESRCH", "no such process or ticket") \
 	X(-ETIMEDOUT, "ETIMEDOUT", "the deadline passed")
 

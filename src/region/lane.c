@@ -108,6 +108,8 @@ void crew__lane_free(struct crew__lane *lane)
 	lane->depth = 0;
 	__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->attempt, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->reading, 0, __ATOMIC_RELEASE);
 	lane->process = 0;
 	lane->next_hold = lane->high_hold = 0;
 	__atomic_store_n(&lane->id, crew__id(crew__number(lane->id), crew__generation(lane->id) + 1), __ATOMIC_RELEASE);

@@ -51,6 +51,8 @@ struct crew__lane {
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
 	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
 	uint64_t leases;      /* first message leased by this lane (channel) */
+	uint64_t publish[2];  /* offset and value of a store that a section owes once it has committed (sync); offset 0: none */
+	uint64_t reading;     /* 1 + the epoch since which it reads maps (memory); 0: it reads none */
 	uint64_t mine[6];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
 	uint64_t log;         /* what it has saved under its locks (sync/undo.h), in hand 4 or 5; 0: nothing yet */
 	uint32_t logged;      /* places for locks in that log that are in use; 0 spares each release a look */

@@ -79,7 +79,7 @@ struct crew__region {
 	uint64_t deaths;        /* lanes found dead and repaired */
 	uint64_t scanned;       /* when a sleeper last looked at all lanes, ns */
 	uint64_t healed;        /* see crew_observation.healed_by_slice */
-	uint64_t root[8];       /* for upper layers. 0, 1: the list of pools (pool/registry.c) */
+	uint64_t root[8];       /* for upper layers. 0, 1: the list of pools (pool/registry.c); 2: epoch of the maps (memory/map_epoch.c) */
 };
 
 /* This process's view. Written by crew__region_create and after fork; read by all layers. */

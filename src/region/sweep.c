@@ -29,7 +29,10 @@ void crew__sweep_register(crew__sweep_fn *sweep)
 
 void crew__roll_back(struct crew__lane *lane)
 {
-	for (uint32_t i = __atomic_load_n(&lane->undo_count, __ATOMIC_ACQUIRE); i-- > 0;) {
+	uint32_t i = __atomic_load_n(&lane->undo_count, __ATOMIC_ACQUIRE);
+	if (i > 0) /* not committed, so not to be published either */
+		__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELEASE);
+	while (i-- > 0) {
 		uint64_t where = __atomic_load_n(&lane->undo[i].where, __ATOMIC_RELAXED);
 		uint64_t old = __atomic_load_n(&lane->undo[i].old, __ATOMIC_RELAXED);
 		void *at = crew__at(where & ~(UINT64_C(0xff) << 56));

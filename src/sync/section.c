@@ -7,7 +7,7 @@
  * Invariant  While the guard names a lane with undo_count > 0, playing its log backwards gives the state
  *          before the section.
  * Death    before commit: the sweep plays the log, then frees the guard: nothing has happened.
- *          after commit: the sweep changes the bells in lane->owed, frees the guard, and wakes all: all of it has happened.
+ *          after commit: the sweep makes the store in lane->publish, changes the bells in lane->owed, frees the guard, and wakes all: all of it has happened.
  *          after the release: the bells have changed and may be freed memory by now: the sweep only wakes.
  *          Stores of one processor reach the sweeper in order, because the kernel stands between death and sweep;
  *          only the compiler must be kept from reordering (signal fences).
@@ -24,6 +24,26 @@ int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *ob
 		crew__set64(lane, &lane->hold[i], crew__hold_word(kind, object));
 	}
 	return i;
+}
+
+void crew__publish_owed(struct crew__lane *lane)
+{
+	uint64_t where = __atomic_load_n(&lane->publish[0], __ATOMIC_ACQUIRE);
+	if (where)
+		__atomic_store_n((uint64_t *)crew__at(where), __atomic_load_n(&lane->publish[1], __ATOMIC_RELAXED), __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELEASE); /* before the guard is free: then the word may be changed again */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void crew__leave_and_publish(struct crew__lane *lane, uint32_t *guard, uint64_t *where, uint64_t value)
+{
+	__atomic_store_n(&lane->publish[1], value, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->publish[0], crew__offset(where), __ATOMIC_RELAXED);
+	crew__commit(lane);
+	crew__publish_owed(lane);
+	crew__leave(lane, guard);
 }
 
 void crew__abandon(struct crew__lane *lane, uint32_t *guard)

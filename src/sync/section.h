@@ -141,6 +141,15 @@ static inline void crew__leave(struct crew__lane *lane, uint32_t *guard)
 	crew__word_release(lane, guard, CREW__HOLD_GUARD, false);
 }
 
+/*
+ * Commit, store `value` in *where, release. For words that are read outside sections: they are not saved
+ * in the log, so nobody sees what will be undone. Once committed the store is made, by the sweep if the thread dies.
+ */
+void crew__leave_and_publish(struct crew__lane *lane, uint32_t *guard, uint64_t *where, uint64_t value);
+
+/* In a sweep, while the guard still names the dead: the store that it owes. */
+void crew__publish_owed(struct crew__lane *dead);
+
 /* Put the old values back and release. */
 void crew__abandon(struct crew__lane *lane, uint32_t *guard);
 

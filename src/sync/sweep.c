@@ -77,8 +77,10 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 {
 	crew__undo_sweep(dead, id);
 	free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN);
-	if (is_inside(dead, id))
+	if (is_inside(dead, id)) {
+		crew__publish_owed(dead);
 		change_owed(dead);
+	}
 	free_words(dead, id, CREW__HOLD_GUARD, 0);
 	for (unsigned i = 0; i < CREW__BELLS; i++)
 		wake_owed(&dead->owed[i]);
