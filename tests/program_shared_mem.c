@@ -49,6 +49,8 @@ TEST(survives_crashes, .timeout = 60)
 {
 	json_t *top = run_json("--workers=3 --chaos=200");
 	ck_assert_int_eq(number(row_of(top, "crash, in an update"), "deaths"), 4);
+	ck_assert_int_gt(number(row_of(top, "map, YCSB A: half are changes"), "changes"), 0);
+	ck_assert_int_eq(number(row_of(top, "map, YCSB C: reads alone"), "changes"), 0);
 	ck_assert_int_eq(number(row_of(top, "tree, its builder killed"), "deaths"), 1);
 	ck_assert_int_gt(number(row_of(top, "tree, its builder killed"), "bytes"), 0);
 	ck_assert_int_gt(number(row_of(top, "crash, in crew_alloc and crew_free"), "deaths"), 0);

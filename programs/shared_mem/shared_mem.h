@@ -17,6 +17,7 @@ extern struct cli cli;
 void show_counters(uint64_t all_rounds);
 void show_arrays(size_t bytes);
 void show_tree(uint64_t nodes);
+void show_map(uint64_t records, uint64_t operations);
 void show_copies(size_t total);
 void show_crashes(double seconds);
 
