@@ -41,6 +41,53 @@ static bool other_threads_run(void)
 	return false;
 }
 
+/* What programs in one named region must agree on: a hash over the version and the sizes of what lies there. */
+static uint32_t layout(void)
+{
+	static const size_t sizes[] = { sizeof(struct crew__slot), sizeof(struct crew__lane), offsetof(struct crew__lane, hold),
+		sizeof(struct crew_lock), sizeof(struct crew_rwlock), sizeof(struct crew_semaphore), sizeof(struct crew_counter),
+		sizeof(struct crew_condition), sizeof(struct crew_event), sizeof(struct crew_barrier), sizeof(struct crew_queue),
+		sizeof(struct crew_pipe) };
+	const char *version = crew_version();
+	uint32_t hash = 2166136261u; /* FNV-1a */
+	for (size_t i = 0; version[i]; i++)
+		hash = (hash ^ (unsigned char)version[i]) * 16777619u;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		hash = (hash ^ (uint32_t)sizes[i]) * 16777619u;
+	return hash;
+}
+
+/* The region, and the layers that live in it. */
+static int build(const struct crew_init_options *options, bool *created)
+{
+	*created = true;
+	const struct crew__naming naming = { options->name, options->must_exist, options->must_be_new, layout(),
+		options->region_bytes, options->memory_cap };
+	int r = options->name ? crew__region_open(&naming, created) :
+		crew__region_create(options->region_bytes, options->memory_cap);
+	if (r < 0)
+		return r;
+	crew__sync_init();
+	r = *created ? crew__heap_create() : crew__heap_attach();
+	if (r == 0)
+		r = crew__channel_init();
+	if (r == 0 && !*created) {
+		crew__census(true);
+		crew__region_admit();
+	}
+	if (r == 0)
+		r = crew__zygote_start();
+	if (r < 0)
+		crew__region_forget();
+	return r;
+}
+
+static void take_down(void)
+{
+	crew__zygote_stop();
+	crew__region_forget();
+}
+
 int crew_init_sized(const struct crew_init_options *given, size_t size)
 {
 	struct crew_init_options options;
@@ -57,18 +104,18 @@ int crew_init_sized(const struct crew_init_options *given, size_t size)
 	if (!crew__has(CREW__FEATURE_MEMFD) || !crew__has(CREW__FEATURE_PIDFD) || !crew__has(CREW__FEATURE_ROBUST))
 		return -ENOSYS;
 
-	r = crew__region_create(options.region_bytes, options.memory_cap);
-	if (r < 0)
-		return r;
-	crew__sync_init();
-	r = crew__heap_create();
-	if (r == 0)
-		r = crew__channel_init();
-	if (r == 0)
-		r = crew__zygote_start();
-	if (r < 0)
-		crew__region_forget();
-	return r;
+	for (;;) {
+		bool created;
+		r = build(&options, &created);
+		if (r < 0 || !options.name || !created)
+			return r;
+		r = crew__region_publish();
+		if (r < 0)
+			take_down();
+		if (r != -EEXIST || options.must_be_new)
+			return r;
+		/* Another program has been faster: attach to its region. */
+	}
 }
 
 void crew_fini(void)
@@ -77,8 +124,7 @@ void crew_fini(void)
 		return;
 	crew__pool_fini();
 	crew__channel_fini();
-	crew__zygote_stop();
-	crew__region_forget();
+	take_down();
 }
 
 bool crew_is_member(void)

@@ -13,6 +13,7 @@
 #include <crew/init.h>
 #include <crew/memory.h>
 #include <crew/map.h>
+#include <crew/region.h>
 #include <crew/lock.h>
 #include <crew/rwlock.h>
 #include <crew/semaphore.h>

@@ -16,7 +16,8 @@
  * malloc memory, descriptors, the current directory are not there; functions are.
  *
  * Death. If the process that called crew_init ends in any way, every member
- * is gone at once and the memory with it; nothing has a name that could be left.
+ * is gone at once and the memory with it; nothing has a name that could be left, unless
+ * it was given one: see region.h.
  *
  * Fork. A program's own fork, system and popen keep working. Their children are no
  * members: crew calls in them return -ENOTCONN.
@@ -33,6 +34,9 @@ struct crew_init_options {
 	uint64_t region_bytes; /* address space of the region. 0: 64 GiB, less where 'ulimit -v' says so */
 	uint64_t memory_cap;   /* bytes that crew_alloc may commit. 0: 80 % of what cgroup and machine leave */
 	bool threads_are_safe; /* allow a call while other threads run: the zygote has none of them */
+	const char *name;      /* attach to the region of that name, or create it (region.h): letters, digits and -_. */
+	bool must_exist;       /* with a name: only attach */
+	bool must_be_new;      /* with a name: only create */
 };
 
 CREW_API CREW_CHECKED int crew_init_sized(const struct crew_init_options *options, size_t options_size);
@@ -46,6 +50,15 @@ CREW_API CREW_CHECKED int crew_init_sized(const struct crew_init_options *option
  *         -ENOMEM    no room for the region: see 'ulimit -v'.
  *         -ENOSYS    the kernel lacks memfd or pidfd (Linux 5.3).
  *         -EAGAIN, -EMFILE  no process or descriptor left for the zygote.
+ *
+ * Errors with a name; nothing has changed, and nothing was touched that is not crew's:
+ *         -ENOENT    .must_exist, and nothing has that name.   -EEXIST: .must_be_new, and something has.
+ *         -EPERM     it belongs to another user, or others may open it.
+ *         -EBADMSG   it is no region of crew, or a damaged one: crew_region_unlink, and start anew.
+ *         -EPROTO    it was made by another version of crew.
+ *         -EXDEV     its programs live in another pid namespace.
+ *         -EADDRINUSE  this process has something where all programs have the region.
+ *         -EBUSY     somebody has been attaching for ten seconds (stopped, perhaps).
  */
 static inline CREW_CHECKED int crew_init(const struct crew_init_options *options)
 {

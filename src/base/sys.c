@@ -41,16 +41,26 @@ int crew__fallocate(int fd, int mode, off_t offset, off_t size)
 	return r == -ENOSPC || r == -EFBIG ? -ENOMEM : r; /* in a file that is memory they mean the same */
 }
 
-int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret)
+int crew__mmap_at(uint64_t address, size_t size, int protection, int flags, int fd, off_t offset, void **ret)
 {
 	int fault = crew__fault(CREW__CALL_mmap);
 	if (fault)
 		return fault;
-	void *p = mmap(NULL, size, protection, flags, fd, offset);
+	void *wanted = (void *)(uintptr_t)address;
+	void *p = mmap(wanted, size, protection, flags | (wanted ? MAP_FIXED_NOREPLACE : 0), fd, offset);
 	if (p == MAP_FAILED)
-		return -errno;
+		return errno == EEXIST || (wanted && errno == EINVAL) ? -EADDRINUSE : -errno;
+	if (wanted && p != wanted) { /* the kernel does not know the flag, or a sanitizer wants the place */
+		munmap(p, size);
+		return -EADDRINUSE;
+	}
 	*ret = p;
 	return 0;
+}
+
+int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret)
+{
+	return crew__mmap_at(0, size, protection, flags, fd, offset, ret);
 }
 
 pid_t crew__fork(void)

@@ -60,6 +60,8 @@ int crew__ftruncate(int fd, off_t size);
 /* -ENOMEM also where fallocate(2) says ENOSPC. */
 int crew__fallocate(int fd, int mode, off_t offset, off_t size);
 int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, void **ret);
+/* The same at just that address (0: anywhere); -EADDRINUSE if something else is there. */
+int crew__mmap_at(uint64_t address, size_t size, int protection, int flags, int fd, off_t offset, void **ret);
 pid_t crew__fork(void);
 int crew__pidfd_open(pid_t pid);
 int crew__pidfd_signal(int pidfd, int signal);

@@ -146,20 +146,39 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 	crew__attempt_end(dead, false);
 }
 
-int crew__heap_create(void)
+/* Where the parts of the heap are, by the size of the region alone. */
+static struct crew__heap geometry(void)
 {
 	struct crew__region *region = crew__family.region;
-	static_assert(sizeof(struct crew__heap) <= CREW__PAGE, "the first page of the heap");
-	int r = crew__fallocate(crew__family.memfd, 0, (off_t)region->heap, (off_t)CREW__PAGE);
-	if (r < 0)
-		return r == -ENOSPC ? -ENOMEM : r;
-	struct crew__heap *heap = heap_of_family();
 	uint64_t room = region->bytes - region->heap;
 	uint32_t spans = (uint32_t)(room / (SPAN_BYTES + sizeof(struct span)));
 	uint64_t data = region->heap + CREW__PAGE + spans * sizeof(struct span);
 	data += -((uintptr_t)region + data) & 0x1fffff; /* 2 MiB by address */
-	*heap = (struct crew__heap){ .table = region->heap + CREW__PAGE, .data = data,
+	return (struct crew__heap){ .table = region->heap + CREW__PAGE, .data = data,
 		.limit = (uint32_t)((region->bytes - data) / SPAN_BYTES) };
+}
+
+int crew__heap_create(void)
+{
+	static_assert(sizeof(struct crew__heap) <= CREW__PAGE, "the first page of the heap");
+	int r = crew__fallocate(crew__family.memfd, 0, (off_t)crew__family.region->heap, (off_t)CREW__PAGE);
+	if (r < 0)
+		return r == -ENOSPC ? -ENOMEM : r;
+	*heap_of_family() = geometry();
 	crew__sweep_register(sweep);
 	return 0;
+}
+
+int crew__heap_attach(void)
+{
+	struct crew__heap expected = geometry();
+	int r = crew__fallocate(crew__family.memfd, 0, (off_t)crew__family.region->heap, (off_t)CREW__PAGE);
+	const struct crew__heap *heap = heap_of_family();
+	if (r == 0 && (heap->table != expected.table || heap->data != expected.data || heap->limit != expected.limit ||
+			heap->high > heap->limit))
+		r = -EBADMSG;
+	if (r == 0)
+		r = crew__fallocate(crew__family.memfd, 0, (off_t)heap->table, (off_t)((heap->high ? heap->high : 1) * sizeof(struct span)));
+	crew__sweep_register(sweep);
+	return r == -ENOSPC ? -ENOMEM : r;
 }

@@ -25,4 +25,7 @@ void crew__attempt_end(struct crew__lane *lane, bool keep);
 /* In crew_init, founder: lay out the heap, register the sweep. */
 int crew__heap_create(void);
 
+/* The same in a named region that is there already: look whether its heap is where it must be. -EBADMSG. */
+int crew__heap_attach(void);
+
 #endif

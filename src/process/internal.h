@@ -100,4 +100,8 @@ bool crew__is_lost(uint32_t id, int pidfd); /* a process that has ended: will no
 void crew__disown(uint32_t id); /* nobody has a handle on it any more: its slot is given up now, or by its reaper */
 void crew__end_members(crew_time deadline); /* kill all that are left, wait for them and for the helpers */
 
+/* program.c: in the keeper of a named region, when its founder is gone or in crew_fini. In crew_fini, the helpers gone. */
+void crew__program_over(void);
+void crew__program_leave(void);
+
 #endif

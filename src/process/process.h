@@ -10,6 +10,12 @@ int crew__zygote_start(void);
 /* In crew_fini, founder: end every process of the family by force, then zygote and keeper; nothing is left. */
 void crew__zygote_stop(void);
 
+/*
+ * In a named region: give up what programs have left that are gone. arriving: the caller has the door locked, so whoever
+ * died while attaching is known to be dead, too.
+ */
+void crew__census(bool arriving);
+
 /* The id of the process behind a handle. */
 uint32_t crew__process_id(const struct crew_process *process);
 

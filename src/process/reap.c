@@ -65,7 +65,7 @@ static uint32_t find(pid_t pid, bool adopted)
 	for (uint32_t i = 1; i < high; i++) {
 		uint32_t number = 1 + (hint + i - 1) % (high - 1);
 		struct crew__slot *slot = crew__slot_at(number);
-		if (slot->pid != pid || state_of(slot) != CREW__SLOT_RUNNING)
+		if (slot->pid != pid || state_of(slot) != CREW__SLOT_RUNNING || slot->program != crew__family.program)
 			continue;
 		if (adopted ? !crew__slot_fits(slot, pid) : slot->forked)
 			continue;
@@ -171,7 +171,7 @@ static bool reaps(pid_t parent, const struct crew__slot *child)
 {
 	struct crew__slot *slot;
 	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
-		if (slot->pid == parent && state_of(slot) == CREW__SLOT_RUNNING)
+		if (slot->pid == parent && state_of(slot) == CREW__SLOT_RUNNING && slot->program == child->program)
 			return slot->helper || (child->forked && number == crew__number(child->parent));
 	return false;
 }
@@ -217,8 +217,8 @@ void crew__orphans(void)
 		for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
 			uint32_t parent = __atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE), state = state_of(slot);
 			uint32_t id = crew__id(number, __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE));
-			if (parent == 0 || crew__process_lives(parent))
-				continue;
+			if (parent == 0 || crew__process_lives(parent) || crew__number(parent) == number)
+				continue; /* the last: a founder, see program.c */
 			if (state == CREW__SLOT_RUNNING) {
 				again |= !slot->helper && end_orphan(id, slot);
 			} else {
@@ -232,8 +232,8 @@ void crew__orphans(void)
 
 static bool is_left(uint32_t number, const struct crew__slot *slot)
 {
-	return number != crew__number(crew__family.self) && number != crew__number(crew__family.region->founder) &&
-		!slot->detached && state_of(slot) == CREW__SLOT_RUNNING;
+	return number != crew__number(crew__family.self) && number != crew__number(crew__family.program) &&
+		slot->program == crew__family.program && !slot->detached && state_of(slot) == CREW__SLOT_RUNNING;
 }
 
 void crew__end_members(crew_time deadline)

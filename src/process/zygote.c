@@ -145,6 +145,7 @@ static void leave(void)
 		crew__end_members(crew_after(CREW_SECOND));
 		while (crew__reap_any(true) > 0)
 			;
+		crew__program_over();
 	}
 	_exit(0);
 }
@@ -291,7 +292,10 @@ int crew__zygote_start(void)
 void crew__zygote_stop(void)
 {
 	crew__reap_disowned();
+	if (crew__family.named) /* nobody of the other programs shall wait for us from here on */
+		crew__slot_move(crew__family.self, CREW__SLOT_RUNNING, CREW__SLOT_ENDED);
 	crew__lifeline_cut();
 	crew__end_members(crew_after(5 * CREW_SECOND));
+	crew__program_leave();
 	crew__close(&crew__requests);
 }

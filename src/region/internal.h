@@ -24,8 +24,25 @@ void crew__lane_free(struct crew__lane *lane);
 /* After a fork, in the child: no lane. */
 void crew__lane_forget(void);
 
-/* In crew_fini: unlock all lanes, ours too. Whether no thread's robust list leads through the table any more. */
+/* In crew_fini: unlock the lanes of this process, ours too. Whether none of its threads' robust lists leads through the table any more. */
 bool crew__lane_dissolve(void);
+
+/*
+ * Between region.c and named.c. map: give the file its size and map it, at `address` or (0) anywhere; *bytes, the least 256 MiB,
+ * 0 for the default, is what it got. lay_out: front and tables of a new region, which is the family's from then on. enter: be
+ * a founder in it. drop: the opposite of map, and no family any more.
+ */
+#define CREW__MAGIC UINT64_C(0x0077657263006d66) /* "fm" "crew" */
+#define CREW__FORMAT 2u
+int crew__region_map(int fd, uint64_t address, uint64_t *bytes, struct crew__region **ret);
+int crew__region_lay_out(int fd, struct crew__region *region, uint64_t bytes, uint64_t memory_cap);
+int crew__region_enter(void);
+void crew__region_drop(int fd, struct crew__region *region, uint64_t bytes);
+struct crew__region crew__region_geometry(uint64_t bytes); /* bytes and the offsets; the rest 0 */
+
+/* named.c: this program lives, for all to see, from now until its process ends or closes the file. */
+int crew__program_begin(uint32_t number);
+void crew__program_end(uint32_t number);
 
 /* Register the handlers of fork.c; twice is fine. */
 void crew__fork_init(void);

@@ -163,7 +163,12 @@ bool crew__lane_dissolve(void)
 {
 	bool alone = true;
 	struct crew__lane *lane;
+	if (crew__lane_mine)
+		__atomic_store_n(&crew__lane_mine->state, CREW__LANE_LEFT, __ATOMIC_RELEASE); /* a named region lives on: swept by others */
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
+		uint32_t process = __atomic_load_n(&lane->process, __ATOMIC_ACQUIRE);
+		if (crew__family.named && process && process != crew__family.self)
+			continue; /* of another program */
 		int r = lane == crew__lane_mine ? 0 : pthread_mutex_trylock(&lane->alive);
 		if (r == EOWNERDEAD)
 			pthread_mutex_consistent(&lane->alive);
@@ -227,13 +232,29 @@ void crew__lane_reap_all(void)
 			reap(lane);
 }
 
+/*
+ * Its process has ended, so the kernel has marked it; but not where it could not read the robust list, which lies in private
+ * memory that the OOM killer may have taken away before.
+ */
+static void mark(struct crew__lane *lane)
+{
+	int word = (int)__atomic_load_n(&lane->tid, __ATOMIC_ACQUIRE), waited_for = word | (int)FUTEX_WAITERS;
+	if (!__atomic_compare_exchange_n(&lane->alive.__data.__lock, &word, (int)FUTEX_OWNER_DIED, false, __ATOMIC_SEQ_CST,
+			__ATOMIC_RELAXED))
+		__atomic_compare_exchange_n(&lane->alive.__data.__lock, &waited_for, (int)FUTEX_OWNER_DIED, false,
+			__ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
 void crew__lane_reap_process(uint32_t process)
 {
 	struct crew__lane *lane;
-	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
-		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE &&
-				__atomic_load_n(&lane->process, __ATOMIC_RELAXED) == process)
-			reap(lane);
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
+		if (__atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_FREE ||
+				__atomic_load_n(&lane->process, __ATOMIC_RELAXED) != process || reap(lane))
+			continue;
+		mark(lane);
+		reap(lane);
+	}
 }
 
 int crew__hold_search_free(const struct crew__lane *lane, uint32_t most)

@@ -2,7 +2,9 @@
  * region.h - the family's shared memory, and who is in it
  *
  * One sparse memfd, mapped once at an address that the kernel chose and inherited
- * by fork, so a pointer into it is good in every member. Its front:
+ * by fork, so a pointer into it is good in every member. Or a file with a name, mapped at the
+ * address that its front names, in several programs: each is a small family of its own in
+ * one region (named.c). Its front:
  *
  *     region | slots (processes) | lanes (threads) | roots of upper layers | heap
  *
@@ -13,7 +15,7 @@
 #define CREW_REGION_REGION_H
 
 #include <sys/types.h>
-#include <crew/base.h>
+#include <crew/region.h>
 
 #define CREW__PAGE UINT64_C(4096)
 #define CREW__SLOTS 16385u /* processes; number 0 is nobody */
@@ -49,7 +51,7 @@ enum crew__slot_state {
 struct crew__slot {
 	uint32_t state;
 	uint32_t generation;  /* of this number; changed when it becomes FREE */
-	uint32_t parent;      /* id of the member that started it: the claim. 0: free. The founder's is its own */
+	uint32_t parent;      /* id of the member that started it: the claim. 0: free. A founder's is its own */
 	pid_t pid;
 	uint32_t helper;      /* 1: keeper or zygote */
 	uint32_t detached;    /* outlives the family and is no member */
@@ -59,7 +61,7 @@ struct crew__slot {
 	int32_t ended_code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED, or 0: unknown */
 	int32_t ended_status; /* exit code or signal */
 	int32_t said;         /* its function's result + 1, by itself, last of all: where nobody can tell how it ended */
-	uint32_t spare_;
+	uint32_t program;     /* id of the founder of its program */
 	uint64_t born[2];     /* it was forked between these, ns of CLOCK_BOOTTIME: tells a reused pid apart. Set a moment after RUNNING */
 	uint64_t user_ns, system_ns, max_rss;
 	char name[32];
@@ -67,10 +69,13 @@ struct crew__slot {
 };
 
 struct crew__region {
-	uint64_t magic;
+	uint64_t magic;         /* these three are read first, and stay where they are in every version */
 	uint32_t version;
-	uint32_t founder;       /* process id of who called crew_init */
+	uint32_t layout;        /* a hash of what else must be the same in all programs */
 	uint64_t bytes;         /* of the whole region */
+	uint64_t address;       /* of a named region: where it is mapped, in every program */
+	uint64_t pids;          /* of a named region: which pid namespace its programs live in */
+	char name[CREW_NAME_MAX + 1]; /* "": none */
 	uint64_t memory_cap;    /* bytes the heap may commit */
 	uint64_t slots, lanes;  /* offsets of the tables */
 	uint64_t heap;          /* offset of the heap: from here to the end it belongs to the layer memory */
@@ -79,7 +84,8 @@ struct crew__region {
 	uint64_t deaths;        /* lanes found dead and repaired */
 	uint64_t scanned;       /* when a sleeper last looked at all lanes, ns */
 	uint64_t healed;        /* see crew_observation.healed_by_slice */
-	uint64_t root[8];       /* for upper layers. 0, 1: the list of pools (pool/registry.c); 2: epoch of the maps (memory/map_epoch.c) */
+	uint64_t root[8];       /* for upper layers. 0, 1: the list of pools (pool/registry.c); 2: epoch of the maps (memory/map_epoch.c);
+	                           4, 5: blocks with names (memory/root.c) */
 };
 
 /* This process's view. Written by crew__region_create and after fork; read by all layers. */
@@ -88,12 +94,27 @@ struct crew__family {
 	uint64_t bytes;              /* region->bytes; 0: no family */
 	int memfd;                   /* for fallocate */
 	uint32_t self;               /* id of this process; 0: no member */
-	bool founder;
+	uint32_t program;            /* id of the founder of this program */
+	bool founder;                /* this process called crew_init */
+	bool named;
 };
 extern struct crew__family crew__family;
 
 /* Create the region and make this process its founder (slot 1). Errors as crew_init. */
 int crew__region_create(uint64_t bytes, uint64_t memory_cap);
+
+/*
+ * The same for a name: attach to the region of that name, or create one that has no name yet (*ret_created). Either way this
+ * process is a founder afterwards. An attacher has the door locked until crew__region_admit: it is the only one to come in, and
+ * clears up after the dead meanwhile. crew__region_publish: 0, or -EEXIST when another has been faster.
+ */
+struct crew__naming { const char *name; bool must_exist, must_be_new; uint32_t layout; uint64_t bytes, memory_cap; };
+int crew__region_open(const struct crew__naming *naming, bool *ret_created);
+int crew__region_publish(void);
+void crew__region_admit(void);
+
+/* Whether the program whose founder has that slot is still there; the kernel knows (named.c). Without a name: true. */
+bool crew__program_lives(uint32_t number);
 
 /* Unmap and forget the family; the tables stay mapped if other threads of this process have lanes. */
 void crew__region_forget(void);
@@ -112,7 +133,7 @@ static inline bool crew__in_region(const void *pointer, size_t size)
 	return offset < crew__family.bytes && size <= crew__family.bytes - offset;
 }
 
-/* Claim a free slot for a child of `parent`: state STARTING, all else zero. Returns its id, or 0 when none is left. */
+/* Claim a free slot for a child of `parent` (0: for a founder): state STARTING, all else zero. Returns its id, or 0 when none is left. */
 uint32_t crew__slot_claim(uint32_t parent);
 
 /* The slot of a living or ended process by id; NULL if that life is over (generation gone). */

@@ -101,23 +101,26 @@ struct crew__slot *crew__slot_get(uint32_t id)
 uint32_t crew__slot_claim(uint32_t parent)
 {
 	struct crew__region *region = crew__family.region;
-	uint32_t claim = parent ? parent : crew__id(1, 0); /* the founder's own, before it has an id */
 	for (;;) {
 		uint32_t high = __atomic_load_n(&region->slots_high, __ATOMIC_ACQUIRE);
 		for (uint32_t number = 1; number < high; number++) {
 			struct crew__slot *slot = crew__slot_at(number);
-			uint32_t nobody = 0;
+			uint32_t nobody = 0, own = crew__id(number, __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE));
 			if (__atomic_load_n(&slot->parent, __ATOMIC_RELAXED) != 0 ||
-					!__atomic_compare_exchange_n(&slot->parent, &nobody, claim, false, __ATOMIC_ACQ_REL,
-						__ATOMIC_RELAXED))
+					!__atomic_compare_exchange_n(&slot->parent, &nobody, parent ? parent : own, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 				continue;
+			own = crew__id(number, slot->generation);
+			if (!parent)
+				__atomic_store_n(&slot->parent, own, __ATOMIC_RELEASE); /* it may have had another life in between */
+			slot->program = parent ? crew__family.program : own;
 			slot->pid = 0;
 			slot->helper = slot->detached = slot->disowned = slot->forked = slot->has_started = 0;
 			slot->ended_code = slot->ended_status = slot->said = 0;
 			slot->born[0] = slot->born[1] = slot->user_ns = slot->system_ns = slot->max_rss = 0;
 			memset(slot->name, 0, sizeof slot->name);
 			__atomic_store_n(&slot->state, CREW__SLOT_STARTING, __ATOMIC_RELEASE);
-			return crew__id(number, slot->generation);
+			return own;
 		}
 		if (crew__table_grow(&region->slots_high, CREW__SLOTS, region->slots, sizeof(struct crew__slot), high, NULL) < 0)
 			return 0;
