@@ -5,17 +5,16 @@
  * them, first in, first out. All zero bytes is a queue for 1,024 messages.
  *
  *     r = crew_queue_put(q, &job, sizeof job, deadline);
+ *     r = crew_queue_get(q, &job, sizeof job, &size, deadline);
  *
- *     struct crew_message m;                           // the careful way to take it
- *     r = crew_queue_take(q, &m, deadline);            // a lease: read m.data in place
- *     ...
- *     crew_queue_done(q, &m);                          // now it is gone for good
+ * Messages taken under a lease, lent to be written in place, and many at once: crew/queue_message.h.
  *
  * Death.
  *     inside put              the message is in, whole, or it is not.
- *     inside get, or after    the message is gone with the getter.
- *     between take and done   it comes back at the head, m.attempt one higher.
- * Nobody else is held up by any of these. What a dead taker had is found within CREW_NOTICE (crew/lock.h).
+ *     inside get              the message is still there, or gone with the getter.
+ *     between take and done   it comes back before all others, m.attempt one higher.
+ * Nobody else is held up by any of these, nor by a process that is stopped inside a call: the queue has no
+ * lock. What a dead taker had is found within CREW_NOTICE (crew/lock.h).
  */
 #ifndef CREW_QUEUE_H
 #define CREW_QUEUE_H
@@ -26,22 +25,35 @@
 CREW_BEGIN
 
 struct crew_queue {
-	uint32_t guard_;    /* lane inside a section on this queue */
-	uint32_t capacity_; /* messages; 0: 1024. Constant after init */
-	uint64_t first_;    /* oldest message, a block in the heap; 0: none */
-	uint64_t last_;
-	uint32_t count_;    /* messages waiting */
-	uint32_t leased_;   /* taken, not yet done */
-	uint32_t closed_;   /* 0: open, 1: drain, 2: closed at once */
-	uint32_t filled_;   /* rings with every message that becomes available, and at the end */
-	uint32_t drained_;  /* rings with every message that leaves, and at close */
-	uint32_t idle_;     /* rings when nothing is inside and nothing leased */
-	uint64_t put_total_; /* messages ever put: for statistics */
+	uint64_t ring_;      /* all that it consists of, made on first use; 0: not yet */
+	uint64_t late_;      /* queue for dead letters; 0: none */
+	uint32_t capacity_;  /* messages; 0: 1024. Constant after init */
+	uint16_t most_;      /* attempts; 0: no end */
+	uint16_t once_;      /* 1: what a dead taker had is dropped */
+	uint32_t closed_;    /* 0: open, 1: drain, 2: closed at once */
+	uint32_t filled_;    /* rings with a message that can be had, if somebody sleeps, and at the end */
+	uint32_t drained_;   /* the same with one that leaves, and at close */
+	uint32_t idle_;      /* the same when nothing is inside and nothing leased */
+	uint64_t spare_[2];
 };
 static_assert(sizeof(struct crew_queue) == 56, "shared-memory format");
 
-/* Make an empty queue for `capacity` messages (0: 1024). */
+/* Zero means the default. */
+struct crew_queue_options {
+	uint32_t capacity;               /* messages that fit; 1024 */
+	uint32_t max_attempts;           /* what was taken so often, and its taker died each time, goes to ... (up to 254; 0: no end) */
+	struct crew_queue *dead_letters; /* ... this queue, with its attempt, however full; NULL: it is dropped */
+	bool at_most_once;               /* what a dead taker had is dropped at once */
+};
+
+/* Make an empty queue for `capacity` messages (0: 1024), or with these options. -EINVAL: one of them makes no sense. */
 CREW_API void crew_queue_init(struct crew_queue *queue, uint32_t capacity);
+CREW_API CREW_CHECKED int crew_queue_init_sized(struct crew_queue *queue, const struct crew_queue_options *options,
+		size_t options_size);
+static inline CREW_CHECKED int crew_queue_init_with(struct crew_queue *queue, const struct crew_queue_options *options)
+{
+	return crew_queue_init_sized(queue, options, sizeof *options);
+}
 
 /*
  * Put a message of `size` bytes (0 and more), sleeping while the queue is full.
@@ -56,26 +68,10 @@ CREW_API CREW_CHECKED int crew_queue_put(struct crew_queue *queue, const void *d
  * Returns  0, or CREW_END_OF_DATA when the queue is closed and drained. What others have leased may come back, so it
  *          is drained only when that is done, too; whoever has a lease of it gets the end without waiting for others.
  * Errors   -ETIMEDOUT  none came.   -EMSGSIZE  larger: *ret_size tells how large, and it stays.
- *          -ENOTCONN  -EAGAIN
+ *          -ENOMEM  -ENOTCONN  -EAGAIN
  */
 CREW_API CREW_CHECKED int crew_queue_get(struct crew_queue *queue, void *data, size_t capacity,
 		size_t *ret_size, crew_time deadline);
-
-/* A message under a lease. */
-struct crew_message {
-	const void *data; /* in shared memory, readable until done */
-	size_t size;      /* bytes */
-	uint32_t attempt; /* 1; more if a former taker died */
-};
-
-/* Take a message without removing it for good. Returns and errors as get, and -ENOLCK: 64 leases held. */
-CREW_API CREW_CHECKED int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_time deadline);
-
-/* The message is dealt with. By the thread that took it; -EPERM otherwise. */
-CREW_API CREW_CHECKED int crew_queue_done(struct crew_queue *queue, struct crew_message *message);
-
-/* Put a message taken back at the head, for somebody else. By the thread that took it. */
-CREW_API CREW_CHECKED int crew_queue_return(struct crew_queue *queue, struct crew_message *message);
 
 /* Wait until every message that was put has been got, or taken and done. Errors: -ETIMEDOUT  -ENOTCONN */
 CREW_API CREW_CHECKED int crew_queue_join(struct crew_queue *queue, crew_time deadline);
@@ -86,11 +82,29 @@ CREW_API CREW_CHECKED int crew_queue_join(struct crew_queue *queue, crew_time de
  */
 CREW_API CREW_CHECKED int crew_queue_close(struct crew_queue *queue, bool drain);
 
-/* Messages waiting, exact at one moment. */
+/* Messages waiting, exact at one moment; what is just coming back may be counted late. A batch counts once. */
 CREW_API uint32_t crew_queue_length(const struct crew_queue *queue);
 
-/* Free what is inside and make it an empty open queue of the same capacity. Nobody else may be using it, or have leases. */
+/* Each figure is right at some moment of the call. */
+struct crew_queue_stats {
+	uint64_t put, taken;   /* messages that came, and that left, ever; a batch counts once */
+	uint64_t redelivered;  /* came back because their taker died */
+	uint64_t dead_letters; /* moved to that queue */
+	uint64_t dropped;      /* because their taker died */
+	uint64_t sleeps;       /* of those who put and get */
+	uint32_t waiting, leased;
+	uint32_t highest;      /* length, as seen each 64th put and whenever it is full */
+};
+CREW_API CREW_CHECKED int crew_queue_stats(const struct crew_queue *queue, struct crew_queue_stats *ret);
+
+/*
+ * Free what is inside and make it an empty open queue with the same options. Nobody else may be using it, or have leases;
+ * but whoever is just about to return from a call is waited for.
+ */
 CREW_API void crew_queue_fini(struct crew_queue *queue);
 
 CREW_END
+
+#include <crew/queue_message.h>
+
 #endif

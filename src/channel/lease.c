@@ -1,146 +1,220 @@
 /*
- * lease.c - messages taken and not yet done with, and what becomes of them when their taker dies
+ * lease.c - messages of a queue in the hands of a thread: taken and not yet done with, lent and not yet put
  *
- * State    lane->leases: the first of the messages that this lane has taken, linked by message.next; message.queue
- *          says where each came from.
- * Writers  the list: its lane, inside sections on the guard of the queue in question; after its death the
- *          sweeper, likewise. So one list is changed under several guards, but by one thread at a time.
- * Moves    take: list of the queue -> leases. done: leases -> hand -> freed. return, death: leases -> head of the queue.
- * Invariant  a message in leases counts in leased_ of its queue: both change in one section.
- * Death    in any section: undone; the message is where it was. Between two: it is in leases, or in the hand, where
- *          "done" has put it. In a sweep: some are back and some are not; the next sweep goes on with the rest.
+ * State    a hold of the lane names each queue of which it has some, hold_count how many; lane->leases: of all queues. Which
+ *          they are the queue's headers say: TAKEN(me), ALLOC(me).
+ * Writers  all three: the lane alone.
+ * Order    the hold is there before the first claim and goes after the last: the sweep looks into each queue that is held.
+ * Death    with leases: the messages come back. With loans: their nodes are free (both queue_sweep.c). A hold without any: nothing.
  */
-#include "base/sys.h"
 #include "channel/queue.h"
-#include "memory/heap.h"
-
-#define LEASES 64
-
-static struct crew__message *at(uint64_t offset)
-{
-	return crew__at(offset);
-}
 
 bool crew__lease_of(const struct crew__lane *lane, const struct crew_queue *queue)
 {
-	for (uint64_t m = lane->leases; m; m = at(m)->next)
-		if (at(m)->queue == crew__offset(queue))
-			return true;
-	return false;
+	return lane->leases && crew__hold_find(lane, CREW__HOLD_QUEUE, queue) >= 0;
 }
 
-/* The word that links a lease to the list: the list's own, or the one before. NULL: no such lease. */
-static uint64_t *find(struct crew__lane *lane, const struct crew_queue *queue, const void *data)
+/* One more; the claim may follow. */
+static int add(struct crew__lane *lane, const struct crew_queue *queue, struct crew__ring *ring)
 {
-	for (uint64_t *link = &lane->leases; *link; link = &at(*link)->next)
-		if (crew__payload(at(*link)) == data && at(*link)->queue == crew__offset(queue))
-			return link;
-	return NULL;
+	if (lane->leases >= CREW__LEASES)
+		return -ENOLCK;
+	int hold = lane->leases ? crew__hold_find(lane, CREW__HOLD_QUEUE, queue) : -1;
+	if (hold < 0) {
+		hold = crew__hold_add(lane, CREW__HOLD_QUEUE, queue);
+		if (hold < 0)
+			return hold;
+		lane->hold_count[hold] = 0;
+	}
+	lane->hold_count[hold]++;
+	__atomic_store_n(&lane->leases, lane->leases + 1, __ATOMIC_RELAXED);
+	if (!__atomic_load_n(&ring->leases, __ATOMIC_RELAXED))
+		__atomic_store_n(&ring->leases, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void subtract(struct crew__lane *lane, const struct crew_queue *queue)
+{
+	int hold = crew__hold_find(lane, CREW__HOLD_QUEUE, queue);
+	if (hold >= 0 && --lane->hold_count[hold] == 0)
+		crew__hold_drop(lane, hold);
+	__atomic_store_n(&lane->leases, lane->leases - 1, __ATOMIC_RELAXED);
+}
+
+/* Inside the queue: the node, if it is in this state, and ours. */
+static int enter(struct crew_queue *queue, uint32_t index, enum crew__node_state state, const void *data,
+		struct crew__lane **lane, struct crew__ring **ring, struct crew__claim *ret)
+{
+	int r = crew__lane_for(queue, sizeof *queue, lane);
+	if (r == 0)
+		r = data && crew__ring_of(queue) ? crew__queue_enter(queue, lane, ring) : -EPERM;
+	if (r < 0)
+		return r;
+	if (index < crew__nodes(*ring)) {
+		crew__node_at(*ring, index, ret);
+		ret->header = crew__header_load(ret->node);
+		if (crew__header_state(ret->header) == state && crew__lease_of(*lane, queue) &&
+				crew__header_lane(ret->header) == crew__number(crew__lane_id(*lane)) &&
+				crew__node_payload(ret) == data)
+			return 0;
+	}
+	crew__queue_leave(*lane);
+	return -EPERM;
 }
 
 int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = crew__lane_for(queue, sizeof *queue, &lane);
+	struct crew__ring *ring;
+	struct crew__pause pause = { 0 };
+	struct crew__claim claim;
+	int r = crew__queue_enter(queue, &lane, &ring);
 	if (r < 0)
 		return r;
-	unsigned leases = 0;
-	for (uint64_t m = lane->leases; m; m = at(m)->next)
-		leases++;
-	r = leases < LEASES ? crew__queue_enter_filled(queue, lane, deadline) : -ENOLCK;
-	if (r != 0)
-		return r;
-	struct crew__message *message = crew__list_shift(lane, &queue->first_, &queue->last_);
-	crew__set64(lane, &message->next, lane->leases);
-	crew__set64(lane, &message->queue, crew__offset(queue));
-	crew__set64(lane, &lane->leases, crew__offset(message));
-	crew__set32(lane, &queue->count_, queue->count_ - 1);
-	crew__set32(lane, &queue->leased_, queue->leased_ + 1);
-	crew__leave_and_ring(lane, &queue->guard_, &queue->drained_, 1);
-	*ret = (struct crew_message){ crew__payload(message), message->size, message->attempt };
-	return 0;
-}
-
-/* The rest of a section: a message out of leases goes back to the head of its queue. */
-static void put_back(struct crew__lane *lane, struct crew_queue *queue, struct crew__message *message)
-{
-	struct crew__rings rings = { 0 };
-	crew__list_push(lane, &queue->first_, &queue->last_, message);
-	crew__set32(lane, &queue->count_, queue->count_ + 1);
-	crew__set32(lane, &queue->leased_, queue->leased_ - 1);
-	crew__rings_add(&rings, &queue->filled_, queue->closed_ ? UINT32_MAX : 1);
-	if (queue->closed_) /* at once: those who join have to drop it */
-		crew__rings_add(&rings, &queue->idle_, UINT32_MAX);
-	crew__queue_leave(queue, lane, &rings);
+	bool claimed = false;
+	if (lane->leases >= CREW__LEASES)
+		r = -ENOLCK;
+	while (r == 0 && !claimed) {
+		r = crew__queue_wait_found(queue, ring, lane, &pause, deadline, &claim);
+		if (r == 0)
+			r = add(lane, queue, ring);
+		if (r != 0)
+			break;
+		claimed = crew__queue_claim(ring, lane, &claim);
+		if (!claimed)
+			subtract(lane, queue);
+	}
+	if (claimed) {
+		*ret = (struct crew_message){ crew__node_payload(&claim), claim.node->size & CREW__SIZE,
+			crew__header_attempt(claim.header), claim.index };
+		crew__queue_news(lane, &queue->drained_, 1);
+	}
+	crew__queue_leave(lane);
+	return r;
 }
 
 int crew_queue_done(struct crew_queue *queue, struct crew_message *message)
 {
 	struct crew__lane *lane;
-	int r = crew__lane_for(queue, sizeof *queue, &lane);
+	struct crew__ring *ring;
+	struct crew__claim claim;
+	int r = enter(queue, message->node_, CREW__TAKEN, message->data, &lane, &ring, &claim);
 	if (r < 0)
 		return r;
-	uint64_t *link = find(lane, queue, message->data);
-	r = link ? crew__enter(&lane, &queue->guard_, CREW_FOREVER) : -EPERM;
-	if (r < 0)
-		return r;
-	struct crew__rings rings = { 0 };
-	crew__set64(lane, &lane->mine[CREW__HAND], *link);
-	crew__set64(lane, link, at(*link)->next);
-	crew__set32(lane, &queue->leased_, queue->leased_ - 1);
-	crew__queue_add_idle(queue, &rings);
-	crew__queue_leave(queue, lane, &rings);
-	crew__free_mine(lane, CREW__HAND);
+	crew__node_release(lane, &claim, CREW__HAND);
+	subtract(lane, queue);
+	crew__queue_gone(queue, ring, lane);
+	crew__queue_leave(lane);
 	*message = (struct crew_message){ 0 };
 	return 0;
 }
 
-/* The lease behind *link goes back. */
-static int give_back(struct crew_queue *queue, struct crew__lane *lane, uint64_t *link)
+static void give_back(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *claim)
 {
-	int r = crew__enter(&lane, &queue->guard_, CREW_FOREVER);
-	if (r < 0)
-		return r;
-	struct crew__message *message = at(*link);
-	crew__set64(lane, link, message->next);
-	put_back(lane, queue, message);
-	return 0;
+	crew__header_move(claim->node, claim->header, crew__header_as(claim->header, CREW__BACK, 0));
+	subtract(lane, queue);
+	crew__queue_is_back(queue, ring, lane);
 }
 
 int crew_queue_return(struct crew_queue *queue, struct crew_message *message)
 {
 	struct crew__lane *lane;
-	int r = crew__lane_for(queue, sizeof *queue, &lane);
+	struct crew__ring *ring;
+	struct crew__claim claim;
+	int r = enter(queue, message->node_, CREW__TAKEN, message->data, &lane, &ring, &claim);
 	if (r < 0)
 		return r;
-	uint64_t *link = find(lane, queue, message->data);
-	r = link ? give_back(queue, lane, link) : -EPERM;
+	give_back(queue, ring, lane, &claim);
+	crew__queue_leave(lane);
+	*message = (struct crew_message){ 0 };
+	return 0;
+}
+
+void crew__lease_return_all(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane)
+{
+	uint32_t nodes = crew__nodes(ring);
+	for (uint32_t i = 0; i < nodes && crew__lease_of(lane, queue); i++) {
+		struct crew__claim claim;
+		crew__node_at(ring, i, &claim);
+		claim.header = crew__header_load(claim.node);
+		if (crew__header_lane(claim.header) != crew__number(crew__lane_id(lane)))
+			continue;
+		if (crew__header_state(claim.header) == CREW__TAKEN) {
+			give_back(queue, ring, lane, &claim);
+		} else if (crew__header_state(claim.header) == CREW__ALLOC) {
+			crew__node_release(lane, &claim, CREW__HAND);
+			subtract(lane, queue);
+		}
+	}
+}
+
+/* ---- loans ---- */
+
+int crew_queue_loan(struct crew_queue *queue, size_t size, struct crew_loan *ret)
+{
+	struct crew__lane *lane;
+	struct crew__ring *ring;
+	struct crew__claim claim;
+	if (size > CREW__SIZE)
+		return -ENOMEM;
+	int r = crew__queue_enter(queue, &lane, &ring);
+	if (r < 0)
+		return r;
+	r = add(lane, queue, ring);
+	if (r == 0) {
+		r = crew__node_claim(ring, lane, &claim);
+		if (r == 0) {
+			/* In a block however small: those who look into nodes, in vain, are not to read what its thread writes. */
+			r = crew__node_room(lane, &claim, size ? size : 1);
+			__atomic_store_n(&claim.node->size, size | CREW__IN_BLOCK, __ATOMIC_RELAXED);
+			if (r < 0)
+				crew__node_release(lane, &claim, CREW__HAND);
+		}
+		if (r < 0)
+			subtract(lane, queue);
+	}
+	crew__queue_leave(lane);
 	if (r == 0)
-		*message = (struct crew_message){ 0 };
+		*ret = (struct crew_loan){ crew__node_payload(&claim), size, claim.index };
 	return r;
 }
 
-void crew__lease_return_all(struct crew_queue *queue, struct crew__lane *lane)
+int crew_queue_publish(struct crew_queue *queue, struct crew_loan *loan, crew_time deadline)
 {
-	for (uint64_t *link = &lane->leases; *link;)
-		if (at(*link)->queue != crew__offset(queue))
-			link = &at(*link)->next;
-		else if (give_back(queue, lane, link) < 0)
-			return;
+	struct crew__lane *lane;
+	struct crew__ring *ring;
+	struct crew__claim claim;
+	int r = enter(queue, loan->node_, CREW__ALLOC, loan->data, &lane, &ring, &claim);
+	if (r < 0)
+		return r;
+	if (loan->size > (claim.node->size & CREW__SIZE)) {
+		crew__queue_leave(lane);
+		return -EINVAL;
+	}
+	__atomic_store_n(&claim.node->size, loan->size | CREW__IN_BLOCK, __ATOMIC_RELAXED);
+	r = crew__queue_publish(queue, ring, lane, &claim, deadline);
+	if (r == 0) {
+		subtract(lane, queue);
+		*loan = (struct crew_loan){ 0 };
+	} else { /* it remains a loan */
+		__atomic_store_n(&claim.node->header, crew__header(CREW__ALLOC, crew__header_lane(claim.header), 0, 0),
+			__ATOMIC_RELEASE);
+	}
+	crew__queue_leave(lane);
+	return r;
 }
 
-void crew__leases_sweep(struct crew__lane *dead, uint32_t id, bool clean)
+int crew_queue_drop_loan(struct crew_queue *queue, struct crew_loan *loan)
 {
-	(void)id;
-	(void)clean; /* they go back also when their taker has ended in good order */
-	while (dead->leases) {
-		struct crew__message *message = at(dead->leases);
-		struct crew_queue *queue = crew__at(message->queue);
-		struct crew__lane *lane;
-		if (crew__enter(&lane, &queue->guard_, CREW_FOREVER) < 0)
-			return;
-		crew__set64(lane, &dead->leases, message->next);
-		crew__set32(lane, &message->attempt, message->attempt + 1);
-		put_back(lane, queue, message);
-	}
+	struct crew__lane *lane;
+	struct crew__ring *ring;
+	struct crew__claim claim;
+	int r = enter(queue, loan->node_, CREW__ALLOC, loan->data, &lane, &ring, &claim);
+	if (r < 0)
+		return r;
+	crew__node_release(lane, &claim, CREW__HAND);
+	subtract(lane, queue);
+	crew__queue_leave(lane);
+	*loan = (struct crew_loan){ 0 };
+	return 0;
 }

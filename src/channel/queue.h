@@ -1,35 +1,46 @@
-/* queue.h - between queue.c and lease.c */
+/* queue.h - between the files about queues */
 #ifndef CREW_CHANNEL_QUEUE_H
 #define CREW_CHANNEL_QUEUE_H
 
-#include <crew/queue.h>
-#include "channel/message.h"
+#include "channel/ring.h"
+
+enum { CREW__OPEN, CREW__DRAIN, CREW__AT_ONCE }; /* crew_queue.closed_ */
 
 /*
- * Wait for a message and enter the section: 0, the queue's first message can be had, inside the section.
- * Otherwise outside: CREW_END_OF_DATA, -ETIMEDOUT, ...
+ * How every call begins: lane->queue tells until crew__queue_leave that it is inside. So a sweep knows where to look for its
+ * claims, and fini waits for it.
  */
-int crew__queue_enter_filled(struct crew_queue *queue, struct crew__lane *lane, crew_time deadline);
+int crew__queue_enter(struct crew_queue *queue, struct crew__lane **ret_lane, struct crew__ring **ret_ring);
+void crew__queue_leave(struct crew__lane *lane);
 
-/* The bells that a section rings as it ends: all at once, before its guard is free (crew__leave_and_ring_each). */
-struct crew__rings {
-	unsigned n;
-	uint32_t *bell[3];
-	uint32_t count[3];
-};
-void crew__rings_add(struct crew__rings *rings, uint32_t *bell, uint32_t count);
+/* Ring a bell if somebody may sleep on it. After the step that is the news. */
+static inline void crew__queue_news(struct crew__lane *lane, uint32_t *bell, uint32_t count)
+{
+	if (__builtin_expect(__atomic_load_n(bell, __ATOMIC_SEQ_CST) & 1, 0))
+		crew__ring(lane, bell, count);
+}
+/* A message has left for good: those who join, or wait for the end, may have to know. One is back: those who get. */
+void crew__queue_gone(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane);
+void crew__queue_is_back(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane);
 
-/* At the end of a section in which something has left the queue for good. */
-void crew__queue_add_idle(struct crew_queue *queue, struct crew__rings *rings);
-void crew__queue_leave(struct crew_queue *queue, struct crew__lane *lane, const struct crew__rings *rings);
+/* Wait for news: spin, then arm the bell, then sleep; after each the caller looks again. 0, -ETIMEDOUT. */
+struct crew__pause { unsigned turn; uint32_t armed; bool reaped; };
+int crew__queue_pause(struct crew__pause *pause, struct crew__lane *lane, struct crew__ring *ring, uint32_t *bell,
+		crew_time deadline);
 
-/* Free all messages that wait, one section each. */
-void crew__queue_drop(struct crew_queue *queue, struct crew__lane *lane);
+/* The next message to be had, as it was seen: 0; -EAGAIN: none now; CREW_END_OF_DATA. And claim it: false, somebody was quicker. */
+int crew__queue_find(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *ret);
+bool crew__queue_claim(struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *claim);
+/* The same, waiting: 0, the claim stands; CREW_END_OF_DATA, -ETIMEDOUT, ... */
+int crew__queue_wait_found(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane,
+		struct crew__pause *pause, crew_time deadline, struct crew__claim *ret);
 
-/* Whether this lane has a lease of the queue. */
+/* Put a node of ours, which is ALLOC and filled. As put. */
+int crew__queue_publish(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane,
+		struct crew__claim *claim, crew_time deadline);
+
+/* Whether this lane has leases or loans of the queue; give them back. */
 bool crew__lease_of(const struct crew__lane *lane, const struct crew_queue *queue);
-
-/* Put all leases of this lane on the queue back. */
-void crew__lease_return_all(struct crew_queue *queue, struct crew__lane *lane);
+void crew__lease_return_all(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane);
 
 #endif

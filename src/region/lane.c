@@ -60,7 +60,9 @@ static void make_key(void)
 /* May be asked without the mutex, to see whether it is worth trying: then only an answer got with it counts. */
 bool crew__lane_is_empty(const struct crew__lane *lane)
 {
-	if (__atomic_load_n(&lane->leases, __ATOMIC_RELAXED) || __atomic_load_n(&lane->attempt, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&lane->leases, __ATOMIC_RELAXED) || __atomic_load_n(&lane->attempt, __ATOMIC_RELAXED) ||
+			__atomic_load_n(&lane->queue, __ATOMIC_RELAXED) || __atomic_load_n(&lane->queue_block, __ATOMIC_RELAXED) ||
+			__atomic_load_n(&lane->queue_late, __ATOMIC_RELAXED))
 		return false;
 	for (int i = 0; i < CREW__HOLDS; i++)
 		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED))

@@ -27,7 +27,8 @@ enum crew__hold {
 	CREW__HOLD_GUARD,  /* the same, of a section: rolled back, so never "not repaired" */
 	CREW__HOLD_READ,   /* an rwlock, for reading */
 	CREW__HOLD_PERMIT, /* `count` permits of a semaphore */
-	CREW__HOLD_PARTY   /* party of a barrier */
+	CREW__HOLD_PARTY,  /* party of a barrier */
+	CREW__HOLD_QUEUE   /* `count` messages of a queue, under lease or on loan: the queue's own words say which */
 };
 #define CREW__HOLDS 72  /* the last of them for guards alone: sections work also for who holds all it may */
 #define CREW__GUARDS 8
@@ -50,7 +51,10 @@ struct crew__lane {
 	uint64_t owed[CREW__BELLS]; /* bells that the section it is in or has just left changes and rings */
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
 	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
-	uint64_t leases;      /* first message leased by this lane (channel) */
+	uint64_t leases;      /* messages under lease or on loan to this lane, of all queues (channel) */
+	uint64_t queue;       /* the queue that it is inside an operation on, 0: none: where its claims are looked for, and why it is not freed */
+	uint64_t queue_block; /* block that is about to become part of that queue, or already is */
+	uint64_t queue_late;  /* the queue for dead letters that it, sweeping, has moved one to */
 	uint64_t publish[2];  /* offset and value of a store that a section owes once it has committed (sync); offset 0: none */
 	uint64_t reading;     /* 1 + the epoch since which it reads maps (memory); 0: it reads none */
 	uint64_t mine[6];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
@@ -62,7 +66,7 @@ struct crew__lane {
 	uint32_t depth;       /* 1: inside a section */
 	struct crew__undo undo[CREW__UNDO];
 	uint64_t hold[CREW__HOLDS];
-	uint32_t hold_count[CREW__HOLDS]; /* of HOLD_PERMIT and HOLD_READ; of HOLD_PARTY: see sync/barrier.c */
+	uint32_t hold_count[CREW__HOLDS]; /* of HOLD_PERMIT, HOLD_READ and HOLD_QUEUE; of HOLD_PARTY: see sync/barrier.c */
 };
 
 /* This thread's lane, or NULL where it has none yet. Written by lane.c alone. */

@@ -95,7 +95,7 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 		switch (hold ? crew__hold_kind(hold) : CREW__HOLD_NONE) {
 		case CREW__HOLD_PERMIT: crew__semaphore_sweep(object, dead, i); break;
 		case CREW__HOLD_PARTY: crew__barrier_sweep(object, dead, i, clean); break;
-		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: case CREW__HOLD_READ: break;
+		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: case CREW__HOLD_READ: case CREW__HOLD_QUEUE: break;
 		}
 	}
 }

@@ -1,0 +1,153 @@
+/*
+ * ring.h - inside a queue: a ring of cells, and the nodes that they name
+ *
+ *     cell   lap:40 | node:24             of ticket t: lap t / cells + 1; smaller: nothing put yet. Only put writes it.
+ *     node   ticket:38 | attempt:8 | lane:15 | state:3, then the size, then 16 bytes or a block of the heap
+ *
+ * The header of a node is the truth about its message and names whoever is at work on it; cells give the order.
+ *
+ *     FREE -> ALLOC(me) -> QUEUED(me, t) -> TAKEN(me, t) -> FREE          each arrow one step of one word
+ *                 ^ on loan         |          ^      |
+ *                                   | cell     |      v
+ *                              in the ring     +--- BACK(t), taken before all others
+ *
+ * A message is in the ring from the moment that its cell says (lap of t, node) until its header is no longer QUEUED(t).
+ */
+#ifndef CREW_CHANNEL_RING_H
+#define CREW_CHANNEL_RING_H
+
+#include <crew/queue.h>
+#include "channel/message.h"
+
+enum crew__node_state { CREW__FREE, CREW__ALLOC, CREW__QUEUED, CREW__TAKEN, CREW__BACK };
+
+#define CREW__ATTEMPTS 255u
+#define CREW__INLINE 16u
+#define CREW__KEPT UINT64_C(4096) /* bytes: blocks up to this size stay with their node */
+#define CREW__END_MARK 0xffffffu  /* instead of a node: the queue was closed at this ticket */
+#define CREW__CHUNKS 20u
+#define CREW__LEASES 64u
+
+struct crew__node {
+	uint64_t header;
+	uint64_t size; /* bytes; a batch (batch.c): CREW__BATCH | bytes of its block */
+	uint64_t word[2];
+};
+static_assert(sizeof(struct crew__node) == 32, "two to a cache line");
+#define CREW__BATCH (UINT64_C(1) << 62)
+#define CREW__IN_BLOCK (UINT64_C(1) << 63) /* the payload is in the block, however small */
+#define CREW__SIZE (CREW__BATCH - 1)
+
+struct crew__kept { uint64_t block, bytes; }; /* a node's block, 0: none. Belongs to whoever has the node, and stays */
+
+/*
+ * What a queue consists of, in one block made on first use. head, head_seen, tail are hints: never ahead of
+ * the truth. All tickets below head have left the ring; all below tail have been put.
+ */
+struct crew__ring {
+	uint64_t block;       /* this one */
+	uint32_t capacity;
+	uint32_t cells_shift, nodes_shift; /* how many, as powers of two: cells > capacity; nodes in chunk 0 */
+	uint32_t leases;      /* 1: somebody has taken or borrowed, once */
+	uint64_t chunk[CREW__CHUNKS]; /* nodes, then a crew__kept each; chunk k > 0 has as many as all before it */
+	uint64_t pad0[7];
+
+	uint64_t tail;        /* line of those who put */
+	uint64_t head_seen;
+	uint64_t highest;     /* length, looked at now and then */
+	uint64_t pad1[13];
+
+	uint64_t head;        /* line of those who take */
+	uint64_t pad2[15];
+
+	uint64_t back;        /* changes after a node has become BACK */
+	uint64_t back_seen;   /* when `back` was this there was none left */
+	uint64_t redelivered, dead_letters, dropped, sleeps;
+	uint64_t pad3[10];
+
+	uint64_t cell[];
+};
+
+struct crew__claim {
+	struct crew__node *node;
+	struct crew__kept *kept;
+	uint64_t header;      /* as it was seen, or as it is, if ours */
+	uint64_t ticket;
+	uint32_t index;
+};
+
+static inline uint64_t crew__header(enum crew__node_state state, uint32_t lane, uint32_t attempt, uint64_t ticket)
+{
+	return (uint64_t)state | (uint64_t)(lane & 0x7fffu) << 3 | (uint64_t)attempt << 18 | ticket << 26;
+}
+static inline enum crew__node_state crew__header_state(uint64_t header) { return (enum crew__node_state)(header & 7); }
+static inline uint32_t crew__header_lane(uint64_t header) { return header >> 3 & 0x7fffu; }
+static inline uint32_t crew__header_attempt(uint64_t header) { return header >> 18 & 0xffu; }
+static inline uint64_t crew__header_ticket(uint64_t header) { return header >> 26; }
+/* The same message in another state. */
+static inline uint64_t crew__header_as(uint64_t header, enum crew__node_state state, uint32_t lane)
+{
+	return (header & ~UINT64_C(0x3ffff)) | crew__header(state, lane, 0, 0);
+}
+
+static inline uint64_t crew__header_load(const struct crew__node *node)
+{
+	return __atomic_load_n(&node->header, __ATOMIC_ACQUIRE);
+}
+static inline bool crew__header_move(struct crew__node *node, uint64_t from, uint64_t to)
+{
+	return __atomic_compare_exchange_n(&node->header, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t crew__lap(const struct crew__ring *ring, uint64_t ticket)
+{
+	return (ticket >> ring->cells_shift) + 1;
+}
+static inline uint64_t *crew__cell(struct crew__ring *ring, uint64_t ticket)
+{
+	return &ring->cell[ticket & ((UINT64_C(1) << ring->cells_shift) - 1)];
+}
+static inline uint64_t crew__cell_word(const struct crew__ring *ring, uint64_t ticket, uint32_t node)
+{
+	return crew__lap(ring, ticket) << 24 | node;
+}
+
+/* The queue's ring if it has one, or NULL; made if it has none: 0, -ENOMEM, ... */
+static inline struct crew__ring *crew__ring_of(const struct crew_queue *queue)
+{
+	uint64_t at = __atomic_load_n(&queue->ring_, __ATOMIC_ACQUIRE);
+	return at ? crew__at(at) : NULL;
+}
+int crew__ring_make(struct crew_queue *queue, struct crew__lane *lane, struct crew__ring **ret);
+
+/* How many nodes there are; number `index` of them. */
+uint32_t crew__nodes(const struct crew__ring *ring);
+void crew__node_at(struct crew__ring *ring, uint32_t index, struct crew__claim *ret);
+
+/* FREE -> ALLOC(lane). 0, -ENOMEM, ... */
+int crew__node_claim(struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *ret);
+/* Room for `size` bytes in the block of a node of ours. */
+int crew__node_room(struct crew__lane *lane, struct crew__claim *claim, uint64_t size);
+/* A node of ours becomes FREE, and gives a large block back. */
+void crew__node_release(struct crew__lane *lane, struct crew__claim *claim, unsigned hand);
+/* The word that names a block of ours, or of nobody else's: the block is freed, and the word 0. */
+void crew__block_give_up(struct crew__lane *lane, uint64_t *where, unsigned hand);
+void *crew__node_payload(const struct crew__claim *claim);
+
+/* ALLOC(lane) -> in the ring: 0; -EAGAIN: full; -EPIPE: closed. */
+int crew__ring_publish(struct crew__ring *ring, struct crew__claim *claim);
+bool crew__ring_is_full(struct crew__ring *ring);
+void crew__ring_mark_end(struct crew__ring *ring);
+/* The oldest message: 0, its node as seen; -EAGAIN: none; CREW_END_OF_DATA: none, and the end mark follows. */
+int crew__ring_first(struct crew__ring *ring, struct crew__claim *ret);
+/* The oldest that came back: 0 or -EAGAIN. */
+int crew__ring_first_back(struct crew__ring *ring, struct crew__claim *ret);
+/* A message of the ring, claimed, has left it. */
+void crew__ring_left(struct crew__ring *ring, uint64_t ticket);
+/* Messages in the ring, and how many nodes are in one of these states (bits 1 << state). */
+uint32_t crew__ring_length(struct crew__ring *ring);
+uint32_t crew__nodes_in(struct crew__ring *ring, unsigned states);
+/* Blocks of the heap that it consists of, while nobody changes it: for tests. */
+uint32_t crew__ring_blocks(struct crew__ring *ring);
+
+#endif
