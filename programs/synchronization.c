@@ -16,7 +16,8 @@
  * A wrong version is repeated until the checker has caught it, at most 5 seconds. (It may be luckier than that: then the
  * row says not_observed. That is the trouble with such mistakes.) A right version has no violation, ever.
  *
- * The last table kills or stops whoever holds, waits or belongs, and shows what the others get, and how soon (deaths.c).
+ * The last table kills or stops whoever holds, waits or belongs, and shows what the others get, and how soon (deaths.c). With
+ * --baseline there is another one: what a lock, a permit, a phase cost here, with pthread and with CPython (rivals.c).
  */
 #include "report.h"
 #include "start.h"
@@ -142,8 +143,6 @@ int main(int argc, char **argv)
 		cli_note("--serial has no meaning here: one alone has nobody to wait for");
 	if (cli.chaos > 0)
 		cli_note("--chaos has no meaning here: the deaths are shown one by one");
-	if (cli.baseline)
-		cli_note("--baseline has no meaning here: the versions are each other's rivals");
 	start_family(&cli);
 	struct report *report = report_open(&cli);
 	for (int i = 0; i < PROBLEMS; i++) {
@@ -164,6 +163,11 @@ int main(int argc, char **argv)
 	if (!own.chosen || own.deaths) {
 		report_say(report, "death, 3 processes: one is killed or stopped where it hurts, the others get what is promised\n");
 		show_deaths(report);
+	}
+	if (cli.baseline) {
+		report_table(report);
+		report_say(report, "\nprice, 2 processes: crew beside pthread and CPython; the ratios say how many times as long they take\n");
+		show_rivals(report);
 	}
 	return report_finish(report);
 }

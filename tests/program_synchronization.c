@@ -54,6 +54,23 @@ TEST(others_get_what_is_promised_when_one_is_killed_or_stopped, .timeout = 60)
 		check_rows("deaths", "death", 28, 0);
 }
 
+TEST(baseline_adds_prices, .timeout = 120)
+{
+	struct program_run run = program_run("synchronization --json --quick --baseline rendezvous");
+	ck_assert_msg(run.status == 0, "status %d, %s", run.status, run.err);
+	json_t *top = json_loads(run.out, 0, NULL), *row;
+	size_t i, prices = 0;
+	json_array_foreach(json_object_get(top, "rows"), i, row) {
+		if (strcmp(json_string_value(json_object_get(row, "problem")), "price") != 0)
+			continue;
+		prices++;
+		ck_assert(json_real_value(json_object_get(row, "pthread_ratio")) > 0);
+	}
+	ck_assert_uint_eq(prices, 4);
+	json_decref(top);
+	program_forget(&run);
+}
+
 TEST(refuses_what_is_no_problem)
 {
 	struct program_run run = program_run("synchronization barber");

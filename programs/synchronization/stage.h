@@ -74,8 +74,9 @@ static inline void bad_moment(void)
 	sched_yield();
 }
 
-/* The deaths: each is a row of its own. */
+/* The deaths, and the prices beside those of others: rows of their own. */
 struct report;
 void show_deaths(struct report *report);
+void show_rivals(struct report *report);
 
 #endif
