@@ -31,5 +31,6 @@
 #include <crew/parallel.h>
 #include <crew/cluster.h>
 #include <crew/observe.h>
+#include <crew/deadlock.h>
 
 #endif

@@ -35,7 +35,7 @@ enum {
 	X(-EBADMSG, "EBADMSG", "not a region of crew, or a damaged one: unlink it") \
 	X(-EBUSY, "EBUSY", "in use: wait for it or stop it first") \
 	X(-ECANCELED, "ECANCELED", "cancelled, or the barrier is broken") \
-	X(-EDEADLK, "EDEADLK", "the caller holds it already, so it would wait for itself") \
+	X(-EDEADLK, "EDEADLK", "the caller would wait for itself: it holds it already, or those who do wait for the caller") \
 	X(-EEXIST, "EEXIST", "something has that key or name already") \
 	X(-EINVAL, "EINVAL", "an argument or option is out of range") \
 	X(-EMFILE, "EMFILE", "too many open descriptors; raise 'ulimit -n'") \

@@ -48,12 +48,15 @@ struct crew_lock {
 };
 static_assert(sizeof(struct crew_lock) == 16, "shared-memory format");
 
-enum { CREW_LOCK_RECURSIVE = 1 }; /* the owner may acquire it again; release as often */
+enum {
+	CREW_LOCK_RECURSIVE = 1, /* the owner may acquire it again; release as often */
+	CREW_LOCK_CHECK = 2      /* an acquire that would close a circle of waiting threads fails: crew/deadlock.h */
+};
 
 /* Longest time, in ns, from an owner's death until a waiter takes notice. */
 #define CREW_NOTICE (100 * CREW_MILLISECOND)
 
-/* Make a free lock with flags (0 or CREW_LOCK_RECURSIVE). Zeroed memory needs no call. */
+/* Make a free lock with flags (0, or some of the above). Zeroed memory needs no call. */
 CREW_API void crew_lock_init(struct crew_lock *lock, unsigned flags);
 
 /*
@@ -63,7 +66,8 @@ CREW_API void crew_lock_init(struct crew_lock *lock, unsigned flags);
  *          CREW_OWNER_DIED  held; the last owner died holding it. Repair the
  *                           data and call crew_lock_repaired() before release.
  * Errors   -ETIMEDOUT       not held; the deadline passed.
- *          -EDEADLK         not held; the calling thread owns it already.
+ *          -EDEADLK         not held; the calling thread owns it already, or, with CREW_LOCK_CHECK, would
+ *                           wait for itself by way of others. Give back what you hold and try again.
  *          -ENOLCK          not held; this thread holds 64 locks already.
  *          -ENOTCONN        not a member.   -EAGAIN  no lane left for this thread.
  */

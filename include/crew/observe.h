@@ -23,7 +23,8 @@ struct crew_observation {
 
 CREW_API CREW_CHECKED int crew_observe(struct crew_observation *ret);
 
-/* The same for people: a line per process with its threads, what they hold and wait for, then memory. */
+/* The same for people: a line per process with its threads, what they hold and wait for, then memory, then who
+ * waits for whom (crew/deadlock.h). */
 CREW_API CREW_CHECKED int crew_observe_print(FILE *stream);
 
 CREW_END

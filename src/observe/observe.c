@@ -5,6 +5,7 @@
  * we look, so what is printed was true, thing by thing, not all at one moment.
  */
 #include <inttypes.h>
+#include <crew/deadlock.h>
 #include <crew/observe.h>
 #include "base/sys.h"
 #include "region/lane.h"
@@ -82,5 +83,6 @@ int crew_observe_print(FILE *stream)
 		return r;
 	fprintf(stream, "memory: %" PRIu64 " bytes in %" PRIu64 " blocks, %" PRIu64 " at the most, %" PRIu64
 		" committed of %" PRIu64 " allowed\n", memory.used, memory.blocks, memory.peak, memory.committed, memory.cap);
-	return ferror(stream) ? -EIO : 0;
+	r = crew_deadlock_report(stream);
+	return r < 0 ? r : 0;
 }

@@ -108,6 +108,8 @@ static struct crew__lane *find_free(uint32_t high)
 void crew__lane_free(struct crew__lane *lane)
 {
 	lane->depth = 0;
+	lane->checks = 0;
+	__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->attempt, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELAXED);
@@ -196,6 +198,11 @@ static bool mark_if_executed(struct crew__lane *lane)
 	return pid && tid != pid && syscall(SYS_tgkill, pid, tid, 0) < 0 && errno == ESRCH &&
 		__atomic_compare_exchange_n(&lane->alive.__data.__lock, &word, (int)FUTEX_OWNER_DIED, false, __ATOMIC_SEQ_CST,
 			__ATOMIC_RELAXED);
+}
+
+bool crew__lane_is_marked(const struct crew__lane *lane)
+{
+	return __atomic_load_n(&lane->alive.__data.__lock, __ATOMIC_ACQUIRE) & (int)FUTEX_OWNER_DIED;
 }
 
 /* Try to sweep one lane: whether whoever had it before the call is gone. */

@@ -60,6 +60,9 @@ struct crew__lane {
 	uint64_t mine[6];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
 	uint64_t log;         /* what it has saved under its locks (sync/undo.h), in hand 4 or 5; 0: nothing yet */
 	uint32_t logged;      /* places for locks in that log that are in use; 0 spares each release a look */
+	uint64_t wants;       /* what its next sleep is for, as a hold word (sync/circle.h); 0: a lock word, or nobody in particular */
+	uint64_t checks;      /* offset of the lock word that it acquires, if that is a lock that looks for circles */
+	uint32_t sleeps;      /* number of its sleeps */
 	uint32_t sweeper;     /* lane that repairs this one in sections of its own, or died doing it; 0: none */
 	uint32_t gone;        /* bell: this thread has stopped reading something (sync). Here, so that the lock may be freed by then */
 	uint32_t undo_count;  /* entries of undo[] that are in force */
@@ -97,6 +100,9 @@ void crew__lane_leave(void);
  * that named it are released. False: it lives, or somebody is sweeping it right now.
  */
 bool crew__lane_reap(uint32_t id);
+
+/* Whether the kernel has marked this lane's thread as dead. Nothing is swept. */
+bool crew__lane_is_marked(const struct crew__lane *lane);
 
 /* Reap whatever is dead among all lanes; those of one process (id), which is known to have ended. */
 void crew__lane_reap_all(void);

@@ -142,7 +142,8 @@ static bool is_sane(const struct crew__region *front, uint64_t file_bytes, const
 	for (int i = 0; i < PLACES; i++)
 		at_place |= front->address == places[i];
 	return at_place && front->bytes == file_bytes && front->bytes % CREW__PAGE == 0 && front->bytes <= UINT64_C(1) << 46 &&
-		front->slots == geometry.slots && front->lanes == geometry.lanes && front->heap == geometry.heap &&
+		front->board == geometry.board && front->slots == geometry.slots && front->lanes == geometry.lanes &&
+		front->heap == geometry.heap &&
 		front->heap < front->bytes && front->slots_high >= 1 && front->slots_high <= CREW__SLOTS &&
 		front->lanes_high >= 1 && front->lanes_high <= CREW__LANES &&
 		memchr(front->name, '\0', sizeof front->name) && strcmp(front->name, name) == 0;

@@ -66,10 +66,11 @@ int crew__region_map(int fd, uint64_t address, uint64_t *bytes, struct crew__reg
 
 struct crew__region crew__region_geometry(uint64_t bytes)
 {
-	uint64_t slots = page_up(sizeof(struct crew__region));
+	uint64_t board = page_up(sizeof(struct crew__region)), slots = board + CREW__BOARD;
 	uint64_t lanes = page_up(slots + CREW__SLOTS * sizeof(struct crew__slot));
 	uint64_t heap = (lanes + CREW__LANES * sizeof(struct crew__lane) + 0x1fffff) & ~UINT64_C(0x1fffff);
-	return (struct crew__region){ .version = CREW__FORMAT, .bytes = bytes, .slots = slots, .lanes = lanes, .heap = heap };
+	return (struct crew__region){ .version = CREW__FORMAT, .bytes = bytes, .board = board, .slots = slots,
+		.lanes = lanes, .heap = heap };
 }
 
 int crew__region_lay_out(int fd, struct crew__region *region, uint64_t bytes, uint64_t memory_cap)

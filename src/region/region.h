@@ -18,6 +18,7 @@
 #include <crew/region.h>
 
 #define CREW__PAGE UINT64_C(4096)
+#define CREW__BOARD UINT64_C(49152)
 #define CREW__SLOTS 16385u /* processes; number 0 is nobody */
 #define CREW__LANES 16385u /* threads; number 0 is nobody */
 
@@ -83,7 +84,10 @@ struct crew__region {
 	uint32_t lanes_high;
 	uint64_t deaths;        /* lanes found dead and repaired */
 	uint64_t scanned;       /* when a sleeper last looked at all lanes, ns */
+	uint32_t circle_guard;  /* of a section: who looks for deadlocks (sync) */
+	uint32_t spare_;
 	uint64_t healed;        /* see crew_observation.healed_by_slice */
+	uint64_t board;         /* offset of CREW__BOARD bytes for the layer sync (sync/board.h) */
 	uint64_t root[8];       /* for upper layers. 0, 1: the list of pools (pool/registry.c); 2: epoch of the maps (memory/map_epoch.c);
 	                           4, 5: blocks with names (memory/root.c) */
 };

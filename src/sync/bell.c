@@ -15,7 +15,7 @@
  */
 #include <crew/lock.h>
 #include "base/sys.h"
-#include "sync/section.h"
+#include "sync/circle.h"
 
 #define OWNER_SLICE (CREW_NOTICE / 5)
 #define BETWEEN_SCANS (CREW_NOTICE - CREW__SLICE)
@@ -32,17 +32,23 @@ void crew__scan(crew_time now)
 
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline)
 {
+	uint64_t wants = __atomic_load_n(&lane->wants, __ATOMIC_RELAXED);
 	if (deadline <= CREW_POLL) { /* no sleep, but a dead owner shall not look alive */
+		__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
 		if (owner && crew__lane_reap(owner) && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
 			return 0;
 		return -ETIMEDOUT;
 	}
 	crew_time slice = crew_now() + (owner ? OWNER_SLICE : CREW__SLICE);
-	__atomic_store_n(&lane->asleep_on, crew__offset(word), __ATOMIC_RELAXED);
+	if (lane->checks != crew__offset(word))
+		crew__sleep_begin(lane, word, wants || !owner ? wants : crew__hold_word(CREW__HOLD_LOCK, word));
+	else if (crew__sleep_closes_circle(lane, word))
+		return -EDEADLK;
 	if (!owner)
 		__atomic_store_n(&lane->waited_on, crew__offset(word), __ATOMIC_RELAXED);
 	int r = crew__futex_wait(word, expected, slice < deadline ? slice : deadline);
 	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
 	if (r == 0)
 		return 0;
 	if (!owner && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
@@ -75,6 +81,14 @@ int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew
 	if (crew__bell_arm(bell, seen) != armed)
 		return 0;
 	return crew__sleep(lane, bell, armed, 0, deadline);
+}
+
+int crew__bell_wait_for(struct crew__lane *lane, uint32_t *bell, uint32_t seen, uint64_t wants, crew_time deadline)
+{
+	__atomic_store_n(&lane->wants, wants, __ATOMIC_RELAXED);
+	int r = crew__bell_wait(lane, bell, seen, deadline);
+	__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
+	return r;
 }
 
 uint32_t crew__bell_change(uint32_t *bell, uint32_t count)

@@ -22,10 +22,12 @@ static __attribute__((noinline)) int acquire(struct crew_lock *lock, crew_time d
 	int r = crew__lane_for(lock, sizeof *lock, &lane);
 	if (r < 0)
 		return r;
+	lane->checks = lock->flags_ & CREW_LOCK_CHECK ? crew__offset(&lock->word_) : 0;
 	r = crew__word_acquire(lane, &lock->word_, CREW__HOLD_LOCK, deadline);
+	lane->checks = 0;
 	if (r >= 0) {
 		lock->depth_ = 0; /* a dead owner's depth means nothing */
-	} else if (r == -EDEADLK && (lock->flags_ & CREW_LOCK_RECURSIVE)) {
+	} else if (r == -EDEADLK && (lock->flags_ & CREW_LOCK_RECURSIVE) && crew_lock_is_mine(lock)) {
 		lock->depth_++;
 		r = 0;
 	}

@@ -103,6 +103,7 @@ static int await_reader(const struct crew_rwlock *lock, struct crew__lane *lane,
 			continue;
 		if (crew__bell_arm(&reader->gone, seen) != armed || !reads(reader, lock)) /* (G), (H) */
 			continue;
+		__atomic_store_n(&lane->wants, crew__hold_word(CREW__HOLD_READ, lock), __ATOMIC_RELAXED);
 		if (crew__sleep(lane, &reader->gone, armed, id, deadline) < 0 && reads(reader, lock))
 			return -ETIMEDOUT;
 	}

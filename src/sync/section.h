@@ -155,7 +155,8 @@ void crew__abandon(struct crew__lane *lane, uint32_t *guard);
 
 /*
  * Sleep while *word is `expected`, but at most a time slice (CREW_NOTICE), after which the dead are looked for:
- * the lane `owner`, or with 0 all of them. Returns 0 to try again, or -ETIMEDOUT at the deadline.
+ * the lane `owner`, or with 0 all of them. Returns 0 to try again, -ETIMEDOUT at the deadline, or -EDEADLK where
+ * lane->checks names the word and this sleep would close a circle (circle.h).
  */
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline);
 
@@ -182,6 +183,8 @@ static inline uint32_t crew__bell_look(const uint32_t *bell)
 }
 uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen);
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
+/* The same for who waits until others give back what they hold: a hold word, as in their lanes. */
+int crew__bell_wait_for(struct crew__lane *lane, uint32_t *bell, uint32_t seen, uint64_t wants, crew_time deadline);
 void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);
 
 /* The first half of a ring: how many sleepers are to be woken, by crew__futex_wake. */

@@ -43,7 +43,8 @@ int crew_semaphore_acquire(struct crew_semaphore *semaphore, crew_time deadline)
 		crew__leave(lane, &semaphore->guard_);
 		if (got)
 			return r;
-		r = crew__bell_wait(lane, &semaphore->bell_, seen, deadline);
+		r = crew__bell_wait_for(lane, &semaphore->bell_, seen,
+			crew__hold_word(CREW__HOLD_PERMIT, semaphore), deadline);
 		if (r < 0)
 			return r;
 	}

@@ -43,9 +43,10 @@ int crew__word_wait(struct crew__lane *lane, uint32_t *word, int hold, crew_time
 				continue;
 			v |= CREW__SLEEPERS;
 		}
-		if (crew__sleep(lane, word, v, owner, deadline) < 0) {
+		int r = crew__sleep(lane, word, v, owner, deadline);
+		if (r < 0) {
 			crew__hold_drop(lane, hold);
-			return -ETIMEDOUT;
+			return r;
 		}
 		slept = CREW__SLEEPERS; /* others may sleep too: the next release must wake */
 		v = __atomic_load_n(word, __ATOMIC_RELAXED);
