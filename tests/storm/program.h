@@ -1,0 +1,87 @@
+/*
+ * program.h - random programs over all primitives, and the audit of what they leave
+ *
+ * A thread draws one operation after the other and does it, until it is killed or there is rest. What it does to shared
+ * objects it also writes down outside the family's memory, before and after each call: the fate of every message id, and what
+ * the thread is doing now. So when nobody runs any more an audit can tell what must be there, and what
+ * may be, because somebody died inside the call.
+ *
+ * To add an operation: a function in program.c that checks what it can see, a line in `operations`, and what must hold of
+ * its object at rest in audit.c.
+ */
+#ifndef STORM_PROGRAM_H
+#define STORM_PROGRAM_H
+
+#include <crew/crew.h>
+
+enum { THREADS = 16, IDS = 1 << 17, ACCOUNTS = 4, PERMITS = 3 };
+
+/* A message's. Written before the call (TRYING) and after it. */
+enum { NEVER, TRYING, DID, FAILED };
+struct fate { uint8_t put, done, got; uint16_t takes, returns; };
+
+enum operation { OP_NONE, OP_LOCK, OP_TRANSFER, OP_READ, OP_WRITE, OP_SEMAPHORE, OP_POST, OP_COUNT, OP_EVENT, OP_CONDITION,
+	OP_BARRIER, OP_ALLOCATE, OP_PUT, OP_TAKE, OP_PUT_ONCE, OP_GET, OP_PIPE, OP_CHILD, OP_FORK, OP_THREAD, OP_EXEC, OPERATIONS };
+
+/* Outside the family's memory, shared by all: storm_notes(). */
+struct notes {
+	uint32_t rest;             /* 1: everybody comes to an end */
+	uint32_t next_id[2];       /* of messages in each of the queues */
+	uint32_t posts, counts;    /* that have returned */
+	uint32_t doing[THREADS];   /* enum operation, of each thread that runs */
+	uint32_t doubt[OPERATIONS]; /* threads that died inside one */
+	uint64_t total[OPERATIONS];
+	uint32_t is_wrong;
+	char wrong[256];           /* the first thing that was not as it should be */
+	struct fate fate[2][IDS];
+};
+extern struct notes *notes;
+
+/* In the family's memory. */
+struct world {
+	struct crew_lock lock;
+	uint32_t inside;           /* who is: nobody else may be */
+	uint64_t pair[2];          /* equal whenever the lock is free and whole */
+	struct crew_lock account_lock[ACCOUNTS];
+	int64_t account[ACCOUNTS]; /* sum 0, by undo: always */
+	struct crew_rwlock rwlock;
+	uint64_t page[8];          /* all equal */
+	struct crew_semaphore semaphore;
+	struct crew_counter counter;
+	struct crew_event event;
+	struct crew_lock turn_lock;
+	struct crew_condition turned;
+	uint64_t turn;
+	struct crew_barrier barrier;
+	struct crew_queue leased, once;
+	struct crew_pipe pipe[THREADS]; /* of each thread and its child */
+	uint64_t blocks;           /* in the heap, at rest */
+};
+extern struct world *world;
+
+/* One thread's program: its decisions come from a generator or, one byte each, from `bytes`. */
+struct program {
+	unsigned thread;
+	bool may_start;            /* processes and threads of its own */
+	uint64_t random;
+	const uint8_t *bytes, *end;
+	bool over;                 /* no bytes are left */
+};
+
+void notes_create(void);           /* before crew_init */
+void world_create(void);           /* after it */
+void program_run(struct program *program, unsigned most); /* at most so many operations */
+
+/* A thread has ended, in whatever way, and nobody runs in its place. */
+void note_end(unsigned thread);
+
+/* Nobody but the calling process runs: everything is as it must be, and ready for more. False: see notes->wrong. */
+bool audit(void);
+
+/* Note the first thing that is wrong. */
+void wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+struct letter { uint32_t id, size; };
+#define LETTER_BYTE(id, i) ((uint8_t)((id) * 31 + (i)))
+
+#endif
