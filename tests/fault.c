@@ -194,9 +194,7 @@ static int queue_put(void) /* it has room for one */
 	if (r == 0)
 		r = beside(NULL, get, put);
 	calm();
-	char text[8];
-	while (crew_queue_get(&s->queue, text, sizeof text, NULL, CREW_POLL) == 0)
-		;
+	crew_queue_fini(&s->queue);
 	return r;
 }
 

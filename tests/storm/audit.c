@@ -145,6 +145,8 @@ bool audit(void)
 	audit_counts();
 	audit_leased();
 	audit_once();
+	crew_queue_fini(&world->leased); /* what it keeps for later messages */
+	crew_queue_fini(&world->once);
 	audit_lanes();
 	CHECK(blocks() == world->blocks, "at rest: %lu blocks, not %lu", (unsigned long)blocks(), (unsigned long)world->blocks);
 	memset(notes->fate[0], 0, sizeof notes->fate[0][0] * (notes->next_id[0] < IDS ? notes->next_id[0] : IDS));
