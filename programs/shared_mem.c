@@ -10,6 +10,8 @@
  *                is given the pointer
  *     crashes    processes are killed while they allocate, free and update; what they shared stays whole
  *
+ *     strangers  programs that were not started by one another meet in a region with a name; one is killed
+ *
  * Every row is checked: counts, sums, the order of the tree, the heap's own invariants. `bytes` is what was read or
  * written, so bytes_per_second compares the ways to do the same; operation_ns is the time of one, as one process sees it.
  */
@@ -82,12 +84,49 @@ static void show_sharing(void)
 
 /* --- the whole --- */
 
-static const struct argp argp = { NULL, NULL, NULL, "Shared memory: counters and what protects them, arrays, a tree with "
-	"pointers, a map, copying against sharing, and what a crash leaves behind.", cli_children, NULL, NULL };
+struct own {
+	const char *meet, *forget;
+	uint64_t visits;
+};
+
+enum { KEY_MEET = 1, KEY_FORGET, KEY_VISITS };
+
+static const struct argp_option options[] = {
+	{ "meet", KEY_MEET, "NAME", 0, "Only write in the guest book of that name, which all programs of this user share", 0 },
+	{ "visits", KEY_VISITS, "N", 0, "With --meet: so many entries (default 1)", 0 },
+	{ "forget", KEY_FORGET, "NAME", 0, "Only take the name of a guest book away; it goes with the last program that has it", 0 },
+	{ 0 }
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+	struct own *own = state->input;
+	switch (key) {
+	case KEY_MEET: own->meet = argument; return 0;
+	case KEY_FORGET: own->forget = argument; return 0;
+	case KEY_VISITS: own->visits = cli_parse_u64(state, "--visits", argument, 1, UINT32_MAX); return 0;
+	case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", argument); return EINVAL;
+	case ARGP_KEY_END:
+		if (own->meet && own->forget)
+			argp_error(state, "--forget: takes no --meet");
+		if (own->visits && !own->meet)
+			argp_error(state, "--visits: says how often to --meet");
+		return 0;
+	default: return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = { options, parse, NULL, "Shared memory: counters and what protects them, arrays, a tree with "
+	"pointers, a map, copying against sharing, what a crash leaves behind, and strangers who meet.", cli_children, NULL, NULL };
 
 int main(int argc, char **argv)
 {
-	cli = cli_parse(&argp, argc, argv, NULL);
+	struct own own = { 0 };
+	cli = cli_parse(&argp, argc, argv, &own);
+	if (own.meet)
+		return meet(own.meet, own.visits ? own.visits : 1);
+	if (own.forget)
+		return forget(own.forget);
 	if (cli.serial) {
 		cli_note("--serial: one worker, where one is enough");
 		cli.workers = 1;
@@ -102,5 +141,6 @@ int main(int argc, char **argv)
 	show_map(cli.quick ? 2000 : 20000, cli.quick ? 100000 : 1000000);
 	show_copies(cli.quick ? 4 << 20 : 64 << 20);
 	show_crashes(cli.quick ? 0.2 : 0.5);
+	show_named(cli.quick ? 2000 : 20000);
 	return report_finish(report);
 }

@@ -62,3 +62,22 @@ TEST(one_worker_is_enough, .timeout = 60)
 	json_decref(run_json("--workers=1"));
 	json_decref(run_json("--serial"));
 }
+
+/* The book outlives its visitors, and is gone when its name is. */
+TEST(strangers_share_a_guest_book, .timeout = 60)
+{
+	struct program_run run = program_run("shared_mem --meet=guests && shared_mem --json --meet=guests --visits=1000 &&"
+		" shared_mem --forget=guests && ! shared_mem --forget=guests 2>/dev/null");
+	ck_assert_msg(run.status == 0 && strstr(run.out, "\"entries\": 1001"), "status %d, %s%s", run.status, run.out, run.err);
+	program_forget(&run);
+}
+
+TEST(refuses_wrong_options)
+{
+	static const char *const wrong[][2] = { { "--visits=0 --meet=x", "--visits" }, { "--visits=2", "--visits" }, { "--meet=a --forget=b", "--forget" } };
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		struct program_run run = program_run("shared_mem %s", wrong[i][0]);
+		ck_assert_msg(run.status == 2 && strstr(run.err, wrong[i][1]), "%s: status %d, %s", wrong[i][0], run.status, run.err);
+		program_forget(&run);
+	}
+}

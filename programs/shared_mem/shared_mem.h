@@ -20,6 +20,11 @@ void show_tree(uint64_t nodes);
 void show_map(uint64_t records, uint64_t operations);
 void show_copies(size_t total);
 void show_crashes(double seconds);
+void show_named(uint64_t visits);
+
+/* --meet, --forget: the whole program. Return its exit status. */
+int meet(const char *name, uint64_t visits);
+int forget(const char *name);
 
 /* Ends the program with status 3 if a call failed. */
 void must(const char *what, int r);
