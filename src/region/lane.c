@@ -21,7 +21,7 @@
 static_assert(sizeof(struct crew__lane) <= 2048, "32 MiB of address space for all lanes");
 static_assert(CREW__LANES <= 1u << 15 && CREW__SLOTS <= 1u << 15, "numbers of an id have 15 bits");
 
-_Thread_local struct crew__lane *crew__lane_mine;
+_Thread_local struct crew__mine crew__mine;
 static pthread_key_t at_thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -44,6 +44,7 @@ static void make_lane(void *entry)
 	pthread_mutexattr_destroy(&attributes);
 	const struct crew__lane *table = crew__at(crew__family.region->lanes);
 	lane->id = crew__id((uint32_t)(lane - table), 1); /* not 0, so that no small number that a user stores is an id */
+	lane->high_hold = 1;
 }
 
 static void thread_ends(void *lane)
@@ -115,7 +116,7 @@ void crew__lane_free(struct crew__lane *lane)
 	__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->reading, 0, __ATOMIC_RELEASE);
 	lane->process = 0;
-	lane->next_hold = lane->high_hold = 0;
+	__atomic_store_n(&lane->high_hold, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->id, crew__id(crew__number(lane->id), crew__generation(lane->id) + 1), __ATOMIC_RELEASE);
 	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
 }
@@ -141,7 +142,7 @@ int crew__lane_join(struct crew__lane **ret)
 	lane->process = crew__family.self;
 	lane->tid = (uint32_t)syscall(SYS_gettid);
 	__atomic_store_n(&lane->state, CREW__LANE_LIVE, __ATOMIC_RELEASE);
-	crew__lane_mine = lane;
+	crew__mine = (struct crew__mine){ lane, lane->hold, lane->id };
 	pthread_setspecific(at_thread_end, lane);
 	if (grown) /* lanes of ended threads are swept here, so that many short threads do not use up the table */
 		crew__lane_reap_all();
@@ -151,29 +152,29 @@ int crew__lane_join(struct crew__lane **ret)
 
 void crew__lane_leave(void)
 {
-	if (crew__lane_mine)
-		__atomic_store_n(&crew__lane_mine->state, CREW__LANE_LEFT, __ATOMIC_RELEASE);
+	if (crew__mine.lane)
+		__atomic_store_n(&crew__mine.lane->state, CREW__LANE_LEFT, __ATOMIC_RELEASE);
 	crew__lane_forget();
 }
 
 void crew__lane_forget(void)
 {
-	if (crew__lane_mine)
+	if (crew__mine.lane)
 		pthread_setspecific(at_thread_end, NULL);
-	crew__lane_mine = NULL;
+	crew__mine = (struct crew__mine){ 0 };
 }
 
 bool crew__lane_dissolve(void)
 {
 	bool alone = true;
 	struct crew__lane *lane;
-	if (crew__lane_mine)
-		__atomic_store_n(&crew__lane_mine->state, CREW__LANE_LEFT, __ATOMIC_RELEASE); /* a named region lives on: swept by others */
+	if (crew__mine.lane)
+		__atomic_store_n(&crew__mine.lane->state, CREW__LANE_LEFT, __ATOMIC_RELEASE); /* a named region lives on: swept by others */
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
 		uint32_t process = __atomic_load_n(&lane->process, __ATOMIC_ACQUIRE);
 		if (crew__family.named && process && process != crew__family.self)
 			continue; /* of another program */
-		int r = lane == crew__lane_mine ? 0 : pthread_mutex_trylock(&lane->alive);
+		int r = lane == crew__mine.lane ? 0 : pthread_mutex_trylock(&lane->alive);
 		if (r == EOWNERDEAD)
 			pthread_mutex_consistent(&lane->alive);
 		if (r == 0 || r == EOWNERDEAD)
@@ -208,7 +209,7 @@ bool crew__lane_is_marked(const struct crew__lane *lane)
 /* Try to sweep one lane: whether whoever had it before the call is gone. */
 static bool reap(struct crew__lane *lane)
 {
-	if (lane == crew__lane_mine)
+	if (lane == crew__mine.lane)
 		return false;
 	int r = pthread_mutex_trylock(&lane->alive);
 	if (r == EBUSY && mark_if_executed(lane))
@@ -266,12 +267,19 @@ void crew__lane_reap_process(uint32_t process)
 	}
 }
 
-int crew__hold_search_free(const struct crew__lane *lane, uint32_t most)
+int crew__hold_search_free(struct crew__lane *lane, enum crew__hold kind)
 {
-	for (uint32_t i = 0; i < most; i++)
-		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED) == 0)
-			return (int)i;
-	return -ENOLCK;
+	uint32_t most = kind == CREW__HOLD_GUARD ? CREW__HOLDS : CREW__HOLDS - CREW__GUARDS, i = 0;
+	while (i < most && __atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED))
+		i++;
+	if (i == most)
+		return -ENOLCK;
+	if (i >= lane->high_hold)
+		__atomic_store_n(&lane->high_hold, i + 1, __ATOMIC_RELEASE);
+	if (i < CREW__HOLDS - CREW__GUARDS)
+		crew__mine.hold = &lane->hold[i];
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return (int)i;
 }
 
 /* Also by a writer that looks for readers in others' lanes. */

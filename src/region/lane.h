@@ -43,8 +43,7 @@ struct crew__lane {
 	uint32_t id;          /* number and generation: this life of the lane, what owner-tagged words hold */
 	uint32_t process;     /* id of its process */
 	uint32_t tid;
-	uint32_t next_hold;   /* a guess where hold[] has room: one above what was recorded last. Nobody else's business */
-	uint32_t high_hold;   /* hold[] has been used below this, in this life; raised before the hold is stored */
+	uint32_t high_hold;   /* hold[] is used below this only; at least 1, grows within a life, before the hold is stored */
 	uint64_t bell;        /* offset of a futex word that this thread has changed or is about to: owed a wake-up if it dies */
 	uint64_t asleep_on;   /* offset of the futex word it sleeps on */
 	uint64_t waited_on;   /* ... or slept on last, if no lock: a wake-up it was given there, and died before using, goes to the others */
@@ -72,8 +71,13 @@ struct crew__lane {
 	uint32_t hold_count[CREW__HOLDS]; /* of HOLD_PERMIT, HOLD_READ and HOLD_QUEUE; of HOLD_PARTY: see sync/barrier.c */
 };
 
-/* This thread's lane, or NULL where it has none yet. Written by lane.c alone. */
-extern _Thread_local __attribute__((tls_model("initial-exec"))) struct crew__lane *crew__lane_mine;
+/* This thread's lane, NULL where it has none yet; what is asked most, so that one look less is needed. Written by lane.c alone. */
+struct crew__mine {
+	struct crew__lane *lane;
+	uint64_t *hold; /* in lane->hold[], below high_hold: where is looked first, for room and for what is held */
+	uint32_t id;    /* lane->id */
+};
+extern _Thread_local __attribute__((tls_model("initial-exec"))) struct crew__mine crew__mine;
 
 /* Give this thread a lane. 0; -ENOTCONN: no member; -EAGAIN: all lanes in use. */
 int crew__lane_join(struct crew__lane **ret);
@@ -81,7 +85,7 @@ int crew__lane_join(struct crew__lane **ret);
 /* This thread's lane, joining if it has none. */
 static inline int crew__lane_self(struct crew__lane **ret)
 {
-	*ret = crew__lane_mine;
+	*ret = crew__mine.lane;
 	return __builtin_expect(*ret != NULL, 1) ? 0 : crew__lane_join(ret);
 }
 
@@ -122,12 +126,12 @@ void crew__sweep_settle(struct crew__lane *dead);
 void crew__roll_back(struct crew__lane *lane);
 
 /*
- * Record and forget something held: one word, so it is recorded or it is not. What was recorded last is mostly forgotten first, so
- * both look where next_hold says, and only then at the others.
+ * Record and forget something held: one word, so it is recorded or it is not. Mostly that is where crew__mine.hold points, which
+ * stays where it is while locks come and go there; else the search for room moves it. Only in one's own lane, but for hold_search.
  *
  * hold_free: an index for one more, or -ENOLCK. hold_find: index or -1. hold_add records before the claim that it tells of.
  */
-int crew__hold_search_free(const struct crew__lane *lane, uint32_t most);
+int crew__hold_search_free(struct crew__lane *lane, enum crew__hold kind);
 int crew__hold_search(const struct crew__lane *lane, uint64_t wanted);
 
 static inline uint64_t crew__hold_word(enum crew__hold kind, const void *object)
@@ -137,21 +141,10 @@ static inline uint64_t crew__hold_word(enum crew__hold kind, const void *object)
 static inline enum crew__hold crew__hold_kind(uint64_t hold) { return (enum crew__hold)(hold >> 56); }
 static inline void *crew__hold_object(uint64_t hold) { return crew__at(hold & ~(UINT64_C(0xff) << 56)); }
 
-static inline int crew__hold_free(const struct crew__lane *lane, enum crew__hold kind)
+static inline int crew__hold_free(struct crew__lane *lane, enum crew__hold kind)
 {
-	uint32_t most = kind == CREW__HOLD_GUARD ? CREW__HOLDS : CREW__HOLDS - CREW__GUARDS, i = lane->next_hold;
-	if (__builtin_expect(i < most && __atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED) == 0, 1))
-		return (int)i;
-	return crew__hold_search_free(lane, most);
-}
-
-/* Before hold[i] is stored. */
-static inline void crew__hold_reserve(struct crew__lane *lane, int i)
-{
-	lane->next_hold = (uint32_t)i + 1;
-	if (__builtin_expect((uint32_t)i >= lane->high_hold, 0))
-		__atomic_store_n(&lane->high_hold, (uint32_t)i + 1, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return __builtin_expect(__atomic_load_n(crew__mine.hold, __ATOMIC_RELAXED) == 0, 1) ? (int)(crew__mine.hold - lane->hold) :
+		crew__hold_search_free(lane, kind);
 }
 
 static inline int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, const void *object)
@@ -159,7 +152,6 @@ static inline int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, 
 	int i = crew__hold_free(lane, kind);
 	if (__builtin_expect(i < 0, 0))
 		return i;
-	crew__hold_reserve(lane, i);
 	__atomic_store_n(&lane->hold[i], crew__hold_word(kind, object), __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* the claim is a CAS, which does the rest */
 	return i;
@@ -168,15 +160,12 @@ static inline int crew__hold_add(struct crew__lane *lane, enum crew__hold kind, 
 static inline int crew__hold_find(const struct crew__lane *lane, enum crew__hold kind, const void *object)
 {
 	uint64_t wanted = crew__hold_word(kind, object);
-	uint32_t last = lane->next_hold - 1;
-	if (__builtin_expect(last < CREW__HOLDS && __atomic_load_n(&lane->hold[last], __ATOMIC_RELAXED) == wanted, 1))
-		return (int)last;
-	return crew__hold_search(lane, wanted);
+	return __builtin_expect(__atomic_load_n(crew__mine.hold, __ATOMIC_RELAXED) == wanted, 1) ? (int)(crew__mine.hold - lane->hold) :
+		crew__hold_search(lane, wanted);
 }
 
 static inline void crew__hold_drop(struct crew__lane *lane, int index)
 {
-	lane->next_hold = (uint32_t)index;
 	__atomic_store_n(&lane->hold[index], 0, __ATOMIC_RELEASE);
 }
 

@@ -12,7 +12,8 @@ void crew_lock_init(struct crew_lock *lock, unsigned flags)
 /* Whether this thread may use the lock, without a call: it has a lane, and the lock is where sweeps find it. */
 static inline struct crew__lane *lane_at_once(const struct crew_lock *lock)
 {
-	return __builtin_expect(crew__in_region(lock, sizeof *lock), 1) ? crew__lane_mine : NULL;
+	/* No object lies across the region's beginning, so one comparison is enough. */
+	return __builtin_expect(crew__offset(lock) + sizeof *lock - 1 < crew__family.bytes, 1) ? crew__mine.lane : NULL;
 }
 
 /* What a first try did not settle: no lane yet, no room, somebody holds it, it is broken. */
@@ -37,9 +38,10 @@ static __attribute__((noinline)) int acquire(struct crew_lock *lock, crew_time d
 int crew_lock_acquire(struct crew_lock *lock, crew_time deadline)
 {
 	struct crew__lane *lane = lane_at_once(lock);
-	if (!lane || !crew__word_try(lane, &lock->word_, CREW__HOLD_LOCK))
+	if (!lane || !crew__word_try(&lock->word_, CREW__HOLD_LOCK))
 		return acquire(lock, deadline);
-	lock->depth_ = 0; /* as above */
+	if (__builtin_expect(lock->depth_ != 0, 0))
+		lock->depth_ = 0; /* as above */
 	return 0;
 }
 
@@ -69,9 +71,9 @@ static __attribute__((noinline)) void release(struct crew_lock *lock, struct cre
 
 void crew_lock_release(struct crew_lock *lock)
 {
-	struct crew__lane *lane = crew__lane_mine;
+	struct crew__lane *lane = crew__mine.lane;
 	if (lane && lock->depth_ == 0 && lane->logged == 0 &&
-			(__atomic_load_n(&lock->word_, __ATOMIC_RELAXED) & ~CREW__SLEEPERS) == crew__lane_id(lane))
+			(__atomic_load_n(&lock->word_, __ATOMIC_RELAXED) & ~CREW__SLEEPERS) == crew__mine.id)
 		crew__word_release(lane, &lock->word_, CREW__HOLD_LOCK, false);
 	else
 		release(lock, lane);

@@ -25,7 +25,6 @@ static int reader_result(const struct crew_rwlock *lock)
 /* Forget a hold for reading; tell a writer that waits for it. A death after the first line: the sweep rings. */
 static void stop_reading(struct crew__lane *lane, int hold)
 {
-	lane->next_hold = (uint32_t)hold;
 	__atomic_store_n(&lane->hold[hold], 0, __ATOMIC_SEQ_CST); /* (E) */
 	if (__builtin_expect(crew__bell_look(&lane->gone) & CREW__ARMED, 0)) /* (F) */
 		crew__ring(lane, &lane->gone, UINT32_MAX);
@@ -36,7 +35,6 @@ static int start_reading(struct crew__lane *lane, const struct crew_rwlock *lock
 {
 	int hold = crew__hold_free(lane, CREW__HOLD_READ);
 	if (hold >= 0) {
-		crew__hold_reserve(lane, hold);
 		lane->hold_count[hold] = 1;
 		__atomic_store_n(&lane->hold[hold], crew__hold_word(CREW__HOLD_READ, lock), __ATOMIC_SEQ_CST); /* (A) */
 	}

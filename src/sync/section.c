@@ -19,7 +19,6 @@ int crew__hold_set(struct crew__lane *lane, enum crew__hold kind, const void *ob
 {
 	int i = crew__hold_free(lane, kind);
 	if (i >= 0) {
-		crew__hold_reserve(lane, i);
 		crew__set32(lane, &lane->hold_count[i], 1);
 		crew__set64(lane, &lane->hold[i], crew__hold_word(kind, object));
 	}

@@ -43,44 +43,39 @@ static inline int crew__lane_for(const void *object, size_t size, struct crew__l
 #define CREW__SLEEPERS 0x80000000u /* somebody may sleep on the word; may stay set, never missing */
 #define CREW__BROKEN 0x40000000u   /* the last owner died and nobody has said "repaired" */
 #define CREW__OWNER 0x3fffffffu
-int crew__word_wait(struct crew__lane *lane, uint32_t *word, int hold, crew_time deadline);
-void crew__word_wake(uint32_t *word);
+int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline);
+void crew__word_released(struct crew__lane *lane, uint32_t *word, uint64_t hold, uint32_t before);
 
-/* Take it if that takes no more than one CAS; else nothing has happened. */
-static inline bool crew__word_try(struct crew__lane *lane, uint32_t *word, enum crew__hold kind)
+/* Take it, for this thread, if that takes no more than one CAS; else nothing has happened. */
+static inline bool crew__word_try(uint32_t *word, enum crew__hold kind)
 {
 	uint32_t nobody = 0;
-	int hold = crew__hold_add(lane, kind, word);
-	if (__builtin_expect(hold < 0, 0))
+	uint64_t *hold = crew__mine.hold;
+	if (__builtin_expect(__atomic_load_n(hold, __ATOMIC_RELAXED) != 0, 0))
 		return false;
-	if (__builtin_expect(__atomic_compare_exchange_n(word, &nobody, crew__lane_id(lane), false, __ATOMIC_ACQUIRE,
+	__atomic_store_n(hold, crew__hold_word(kind, word), __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(__atomic_compare_exchange_n(word, &nobody, crew__mine.id, false, __ATOMIC_ACQUIRE,
 			__ATOMIC_RELAXED), 1)) /* (A) */
 		return true;
-	crew__hold_drop(lane, hold);
+	__atomic_store_n(hold, 0, __ATOMIC_RELEASE);
 	return false;
 }
 
 static inline int crew__word_acquire(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline)
 {
-	uint32_t nobody = 0;
-	int hold = crew__hold_add(lane, kind, word);
-	if (__builtin_expect(hold < 0, 0))
-		return hold;
-	if (__builtin_expect(__atomic_compare_exchange_n(word, &nobody, crew__lane_id(lane), false, __ATOMIC_ACQUIRE,
-			__ATOMIC_RELAXED), 1)) /* (A) */
-		return 0;
-	return crew__word_wait(lane, word, hold, deadline);
+	return crew__word_try(word, kind) ? 0 : crew__word_wait(lane, word, kind, deadline);
 }
 
 static inline void crew__word_release(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, bool keep_broken)
 {
+	uint64_t wanted = crew__hold_word(kind, word), *hold = crew__mine.hold;
 	uint32_t before = __atomic_exchange_n(word, keep_broken ? CREW__BROKEN : 0, __ATOMIC_SEQ_CST); /* (B) */
-	if (__builtin_expect(before & CREW__SLEEPERS, 0))
-		crew__word_wake(word);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	int hold = crew__hold_find(lane, kind, word);
-	if (__builtin_expect(hold >= 0, 1))
-		crew__hold_drop(lane, hold);
+	if (__builtin_expect(!(before & CREW__SLEEPERS) && __atomic_load_n(hold, __ATOMIC_RELAXED) == wanted, 1))
+		__atomic_store_n(hold, 0, __ATOMIC_RELEASE);
+	else
+		crew__word_released(lane, word, wanted, before);
 }
 
 /* Enter: 0, -ETIMEDOUT, -ENOTCONN, -EAGAIN, -ENOLCK. Waits are bounded by other sections' length, so mostly CREW_FOREVER is right. */

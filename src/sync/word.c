@@ -18,14 +18,15 @@
 #include "base/sys.h"
 #include "sync/section.h"
 
-/* The way of who did not get it at once; `hold` is recorded. */
-int crew__word_wait(struct crew__lane *lane, uint32_t *word, int hold, crew_time deadline)
+/* The way of who did not get it at once. */
+int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline)
 {
-	uint32_t me = crew__lane_id(lane), slept = 0, v = __atomic_load_n(word, __ATOMIC_RELAXED);
-	if ((v & CREW__OWNER) == me) {
-		crew__hold_drop(lane, hold);
+	uint32_t me = crew__lane_id(lane), slept = 0, v = __atomic_load_n(word, __ATOMIC_RELAXED); /* a guess; the CAS decides */
+	if ((v & CREW__OWNER) == me)
 		return -EDEADLK;
-	}
+	int hold = crew__hold_add(lane, kind, word);
+	if (hold < 0)
+		return hold;
 	for (unsigned turn = 0;;) {
 		uint32_t owner = v & CREW__OWNER;
 		if (owner == 0) {
@@ -53,7 +54,16 @@ int crew__word_wait(struct crew__lane *lane, uint32_t *word, int hold, crew_time
 	}
 }
 
-void crew__word_wake(uint32_t *word)
+/* What is left to do after the exchange, but for who met nobody and holds nothing else. */
+void crew__word_released(struct crew__lane *lane, uint32_t *word, uint64_t hold, uint32_t before)
 {
-	crew__futex_wake(word, 1);
+	if (before & CREW__SLEEPERS)
+		crew__futex_wake(word, 1);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	int i = crew__hold_search(lane, hold);
+	if (i < 0)
+		return;
+	crew__hold_drop(lane, i);
+	if (&lane->hold[i] < crew__mine.hold)
+		crew__mine.hold = &lane->hold[i];
 }
