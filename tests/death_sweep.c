@@ -88,6 +88,13 @@ static void no_slot_lost(void *shared)
 	await(slots_taken() == slots);
 }
 
+/* As one that has started processes: so whoever reaps it looks for what it had claimed. */
+static void be_a_starter(void *shared)
+{
+	join_in(shared);
+	__atomic_store_n(&crew__slot_get(crew__family.self)->has_started, 1, __ATOMIC_SEQ_CST);
+}
+
 static void claim_and_release(void *shared)
 {
 	(void)shared;
@@ -202,7 +209,7 @@ static void check_everything(void *shared, bool completed)
 
 static const struct killpoint operations[] = {
 	{ "section_with_news", .before = no_news, .prepare = join_in, .operation = tell_news, .watch = watch_news, .check = check_news },
-	{ "slot_claim_and_release", .before = no_slot_lost, .prepare = join_in, .operation = claim_and_release, .check = check_nothing },
+	{ "slot_claim_and_release", .before = no_slot_lost, .prepare = be_a_starter, .operation = claim_and_release, .check = check_nothing },
 	{ "sweep_of_leases", .before = leave_leases, .prepare = join_in, .operation = sweep, .check = check_lease_sweep },
 	{ "sweep_of_all_that_can_be_held", .before = leave_everything, .prepare = join_in, .operation = sweep, .check = check_everything,
 		.seconds = 3 },

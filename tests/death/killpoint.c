@@ -31,7 +31,7 @@ struct row {
 /* ---- a part of many, evenly ---- */
 
 struct stride {
-	int count, at, done, by;
+	int count, at, done, by, least; /* ... done however slow the machine is */
 	crew_time until;
 };
 
@@ -41,9 +41,9 @@ static int common_divisor(int a, int b)
 }
 
 /* A stride near the golden section, without a common divisor with count, visits all, evenly at any time. */
-static struct stride stride(const struct row *row, int count, double seconds)
+static struct stride stride(const struct row *row, int count, int least, double seconds)
 {
-	struct stride stride = { .count = count, .by = 1 + (int)((int64_t)count * 618 / 1000),
+	struct stride stride = { .count = count, .least = least, .by = 1 + (int)((int64_t)count * 618 / 1000),
 		.until = row->all ? CREW_FOREVER : crew_after((crew_time)(seconds * (double)CREW_SECOND)) };
 	while (common_divisor(stride.by, count) > 1)
 		stride.by++;
@@ -53,7 +53,7 @@ static struct stride stride(const struct row *row, int count, double seconds)
 
 static bool next(struct stride *stride, int *ret)
 {
-	if (stride->done == stride->count || crew_now() >= stride->until)
+	if (stride->done == stride->count || (stride->done >= stride->least && crew_now() >= stride->until))
 		return false;
 	*ret = stride->at;
 	stride->at = (int)(((int64_t)stride->at + stride->by) % stride->count);
@@ -227,9 +227,9 @@ static void freeze(struct row *row, double seconds)
 		return;
 	ck_assert_int_eq(pthread_create(&other.thread, NULL, be_other, (other.order = -1, row)), 0);
 	int n;
-	for (struct stride s = stride(row, row->way.classes * 2, seconds / 2); next(&s, &n);)
+	for (struct stride s = stride(row, row->way.classes * 2, 4, seconds / 2); next(&s, &n);)
 		freeze_at(row, row->way.class[n / 2], n % 2, false);
-	for (struct stride s = stride(row, row->way.count * 2, seconds / 2); next(&s, &n);)
+	for (struct stride s = stride(row, row->way.count * 2, 4, seconds / 2); next(&s, &n);)
 		freeze_at(row, n / 2, n % 2, true);
 	tell_other(-2);
 	pthread_join(other.thread, NULL);
@@ -294,7 +294,7 @@ static void double_kill(struct row *row, double seconds)
 	if (row->point->single)
 		return;
 	int n, m;
-	for (struct stride s = stride(row, row->way.classes, seconds); next(&s, &n);) {
+	for (struct stride s = stride(row, row->way.classes, 2, seconds); next(&s, &n);) {
 		int at = row->way.class[n];
 		struct victim victim, sweeper;
 		struct way way;
@@ -303,7 +303,7 @@ static void double_kill(struct row *row, double seconds)
 		victim_record(&sweeper, &way, NULL);
 		victim_kill(&sweeper);
 		check_double(row, &victim, &sweeper, completed);
-		for (struct stride t = stride(row, way.classes, seconds / 8); next(&t, &m);)
+		for (struct stride t = stride(row, way.classes, 2, seconds / 8); next(&t, &m);)
 			kill_sweeper_at(row, at, &way, way.class[m]);
 		way_free(&way);
 	}
@@ -318,7 +318,7 @@ int killpoint(const struct killpoint *point, void *shared)
 	int r = record(&row), n;
 	if (r < 0)
 		return r;
-	for (struct stride s = stride(&row, row.way.count, seconds / 3); next(&s, &n);)
+	for (struct stride s = stride(&row, row.way.count, 8, seconds / 3); next(&s, &n);)
 		kill_at(&row, n);
 	freeze(&row, seconds / 3);
 	double_kill(&row, seconds / 3);
