@@ -6,6 +6,7 @@
 #include "death/rows.h"
 
 #include <string.h>
+#include "channel/ring.h"
 
 enum { OURS = 4, VICTIMS = 7, OTHERS = 8, MARK = 9, NUMBERS = 10 }; /* 0 ... 3 are inside before */
 
@@ -59,6 +60,18 @@ static uint32_t get_number(void)
 	return n;
 }
 
+/* No node is left with the dead, no block but those that the queue consists of; and none of them at its end. */
+static void check_nothing_left(void)
+{
+	sweep_all();
+	struct crew__ring *ring = crew__ring_of(&s->queue);
+	if (ring)
+		ck_assert_uint_eq(crew__nodes_in(ring, 1u << CREW__ALLOC | 1u << CREW__TAKEN), 0);
+	check_heap(ring ? crew__ring_blocks(ring) : 0);
+	crew_queue_fini(&s->queue);
+	check_heap(0);
+}
+
 /* ---- start states ---- */
 
 static void fill(unsigned count, uint32_t capacity, unsigned turns)
@@ -77,10 +90,16 @@ static void fill(unsigned count, uint32_t capacity, unsigned turns)
 	memset(attempt, 0, sizeof attempt);
 }
 
-static void empty(void *shared)
+static void unused(void *shared)
 {
 	(void)shared;
 	fill(0, 0, 0);
+}
+
+static void empty(void *shared)
+{
+	(void)shared;
+	fill(0, 0, 1);
 }
 
 static void two(void *shared)
@@ -107,11 +126,11 @@ static void full(void *shared)
 	fill(4, 4, 1);
 }
 
-static void *take_and_end(void *unused)
+static void *take_and_end(void *nothing)
 {
 	struct crew_message m;
 	must(crew_queue_take(&s->queue, &m, CREW_POLL));
-	return unused;
+	return nothing;
 }
 
 /* One of the two has come back, or will when somebody notices. */
@@ -222,7 +241,7 @@ static unsigned audit(unsigned may_be_gone)
 	ck_assert_uint_le(gone, may_be_gone);
 	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
 	must(crew_queue_join(&s->queue, SOON));
-	check_heap(0);
+	check_nothing_left();
 	return gone;
 }
 
@@ -319,7 +338,7 @@ static void check_close_at_once(void *shared, bool completed)
 		ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
 	}
 	must(crew_queue_join(&s->queue, SOON));
-	check_heap(0);
+	check_nothing_left();
 }
 
 static void check_close_to_drain(void *shared, bool completed)
@@ -334,7 +353,7 @@ static void check_close_to_drain(void *shared, bool completed)
 		must(take_number(SOON));
 	must_be(r == 0 ? -ETIMEDOUT : CREW_END_OF_DATA, take_number(CREW_POLL));
 	must(crew_queue_join(&s->queue, SOON));
-	check_heap(0);
+	check_nothing_left();
 }
 
 /* ---- others sleep ---- */
@@ -383,17 +402,17 @@ static void check_sleeper(void *shared, bool completed)
 	ck_assert(first == VICTIMS || (first == MARK && !there && !completed));
 	if (first == VICTIMS)
 		ck_assert_uint_eq(get_number(), MARK);
-	check_heap(0);
+	check_nothing_left();
 }
 
-static void *put_when_two_sleep(void *unused)
+static void *put_when_two_sleep(void *nothing)
 {
 	await(asleep() >= 2 || is_set(&s->dead));
 	put_number(1);
 	await(is_set(&s->done) || is_set(&s->dead));
 	if (!is_set(&s->dead)) /* for once it was the other who came first: one more for the victim */
 		put_number(2);
-	return unused;
+	return nothing;
 }
 
 /* The victim sleeps first, so the one wake-up of the put goes to it, nearly always. */
@@ -418,25 +437,32 @@ static void check_second_sleeper(void *shared, bool completed)
 	end_sleeper();
 	while (crew_queue_length(&s->queue) > 0)
 		get_number();
-	check_heap(0);
+	check_nothing_left();
 }
 
 static const struct killpoint operations[] = {
-	{ "queue_put_into_empty", .before = empty, .prepare = join_in, .operation = put, .others = others_take_and_put, .check = check_put },
-	{ "queue_put_behind_two", .before = two, .prepare = join_in, .operation = put, .others = others_take_and_put, .check = check_put },
-	{ "queue_put_wrapped", .before = wrapped, .prepare = join_in, .operation = put, .others = others_take_and_put, .check = check_put },
-	{ "queue_put_fills", .before = full_but_one, .prepare = join_in, .operation = try_to_put, .others = others_take_and_put,
+	{ "queue_put_for_the_first_time", .before = unused, .prepare = join_in, .operation = put, .others = others_take_and_put,
+		.check = check_put },
+	{ "queue_put_into_empty", .before = empty, .prepare = join_in, .operation = put, .others = others_take_and_put, .lock_free = true,
+		.check = check_put },
+	{ "queue_put_behind_two", .before = two, .prepare = join_in, .operation = put, .others = others_take_and_put, .lock_free = true,
+		.check = check_put },
+	{ "queue_put_wrapped", .before = wrapped, .prepare = join_in, .operation = put, .others = others_take_and_put, .lock_free = true,
+		.check = check_put },
+	{ "queue_put_fills", .before = full_but_one, .prepare = join_in, .operation = try_to_put, .others = others_take_and_put, .lock_free = true,
 		.check = check_try_to_put },
-	{ "queue_put_into_full", .before = full, .prepare = join_in, .operation = try_to_put, .others = others_take_and_put,
+	{ "queue_put_into_full", .before = full, .prepare = join_in, .operation = try_to_put, .others = others_take_and_put, .lock_free = true,
 		.check = check_try_to_put },
-	{ "queue_get", .before = two, .prepare = join_in, .operation = get_one, .others = others_take_and_put, .check = check_get },
-	{ "queue_get_from_full", .before = full, .prepare = join_in, .operation = get_one, .others = others_take_and_put,
+	{ "queue_get", .before = two, .prepare = join_in, .operation = get_one, .others = others_take_and_put, .lock_free = true,
 		.check = check_get },
-	{ "queue_take", .before = two, .prepare = join_in, .operation = take_one, .others = others_take_and_put, .check = check_take },
+	{ "queue_get_from_full", .before = full, .prepare = join_in, .operation = get_one, .others = others_take_and_put, .lock_free = true,
+		.check = check_get },
+	{ "queue_take", .before = two, .prepare = join_in, .operation = take_one, .others = others_take_and_put, .lock_free = true,
+		.check = check_take },
 	{ "queue_take_what_came_back", .before = one_comes_back, .prepare = join_in, .operation = take_one, .check = check_take_back },
-	{ "queue_take_and_done", .before = wrapped, .prepare = join_in, .operation = take_and_done, .others = others_take_and_put,
+	{ "queue_take_and_done", .before = wrapped, .prepare = join_in, .operation = take_and_done, .others = others_take_and_put, .lock_free = true,
 		.check = check_take_and_done },
-	{ "queue_take_and_return", .before = two, .prepare = join_in, .operation = take_and_return, .others = others_take_and_put,
+	{ "queue_take_and_return", .before = two, .prepare = join_in, .operation = take_and_return, .others = others_take_and_put, .lock_free = true,
 		.check = check_return },
 	{ "queue_close_at_once", .before = two, .prepare = join_in, .operation = close_at_once, .check = check_close_at_once },
 	{ "queue_close_to_drain", .before = two, .prepare = join_in, .operation = close_to_drain, .check = check_close_to_drain },

@@ -1,6 +1,7 @@
 /* death_sweep.c - processes killed at every instruction of a section, of the claim of a slot, and of the sweep of another dead one */
 #include "death/rows.h"
 #include "memory/heap.h"
+#include "channel/ring.h"
 #include "region/region.h"
 #include "sync/section.h"
 
@@ -148,7 +149,8 @@ static void check_leases(void)
 	}
 	ck_assert_uint_eq(seen, 14);
 	must(crew_queue_join(&s->queue, SOON));
-	check_heap(0);
+	sweep_all();
+	check_heap(crew__ring_blocks(crew__ring_of(&s->queue)));
 }
 
 static void check_lease_sweep(void *shared, bool completed)
