@@ -47,7 +47,7 @@ static uint32_t layout(void)
 	static const size_t sizes[] = { sizeof(struct crew__slot), sizeof(struct crew__lane), offsetof(struct crew__lane, hold),
 		sizeof(struct crew_lock), sizeof(struct crew_rwlock), sizeof(struct crew_semaphore), sizeof(struct crew_counter),
 		sizeof(struct crew_condition), sizeof(struct crew_event), sizeof(struct crew_barrier), sizeof(struct crew_queue),
-		sizeof(struct crew_pipe) };
+		sizeof(struct crew_pipe), sizeof(struct crew_map), sizeof(struct crew__region) };
 	const char *version = crew_version();
 	uint32_t hash = 2166136261u; /* FNV-1a */
 	for (size_t i = 0; version[i]; i++)

@@ -211,6 +211,10 @@ TEST(each_program_has_its_own_pool_and_sees_the_others_processes)
 	for (int i = 0; i < count; i++)
 		seen += members[i].pid == other || members[i].pid == getpid();
 	ck_assert_int_eq(seen, 2);
+	struct crew_observation observation;
+	must(crew_observe(&observation));
+	ck_assert_str_eq(observation.name, "test");
+	ck_assert_uint_eq(observation.programs, 2);
 	say(&s->stage, 3);
 	ck_assert_int_eq(ended(other), 0);
 	await(founders() == 1);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <crew/memory.h>
 #include <crew/process.h>
+#include <crew/region.h>
 
 CREW_BEGIN
 
@@ -19,6 +20,8 @@ struct crew_observation {
 	uint64_t deaths;          /* lanes found dead and repaired, since crew_init */
 	uint64_t healed_by_slice; /* sleeps that only a time slice ended: 0 unless a wake-up was lost */
 	struct crew_memory_stats memory;
+	char name[CREW_NAME_MAX + 1]; /* of the region; "": it has none */
+	unsigned programs;        /* in the region: 1 if it has no name */
 };
 
 CREW_API CREW_CHECKED int crew_observe(struct crew_observation *ret);

@@ -5,6 +5,7 @@
  * we look, so what is printed was true, thing by thing, not all at one moment.
  */
 #include <inttypes.h>
+#include <string.h>
 #include <crew/deadlock.h>
 #include <crew/observe.h>
 #include "base/sys.h"
@@ -20,6 +21,17 @@ static uint64_t hold_of(const struct crew__lane *lane, int i)
 	return __atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED);
 }
 
+/* Programs, by the slots of their founders. */
+static unsigned count_programs(void)
+{
+	const struct crew__slot *slot;
+	unsigned count = 0;
+	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
+		count += __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == CREW__SLOT_RUNNING &&
+			crew__number(slot->parent) == number;
+	return count;
+}
+
 int crew_observe(struct crew_observation *ret)
 {
 	const struct crew__region *region = crew__family.region;
@@ -27,6 +39,8 @@ int crew_observe(struct crew_observation *ret)
 		return -ENOTCONN;
 	*ret = (struct crew_observation){ .deaths = __atomic_load_n(&region->deaths, __ATOMIC_RELAXED),
 		.healed_by_slice = __atomic_load_n(&region->healed, __ATOMIC_RELAXED) };
+	ret->programs = count_programs();
+	memcpy(ret->name, region->name, sizeof ret->name - 1);
 	int members = crew_process_list(NULL, 0);
 	if (members < 0)
 		return members;
@@ -66,6 +80,8 @@ int crew_observe_print(FILE *stream)
 	int count = crew_process_list(members, 256);
 	if (count < 0)
 		return count;
+	if (crew__family.named)
+		fprintf(stream, "region %.*s, in %u programs\n", CREW_NAME_MAX, crew__family.region->name, count_programs());
 	for (int i = 0; i < count && i < 256; i++) {
 		fprintf(stream, "process %d %s%s, started by %d\n", (int)members[i].pid,
 			members[i].name[0] ? members[i].name : "(unnamed)", members[i].helper ? " (helper)" : "",
