@@ -1,5 +1,5 @@
 /*
- * bank - a bank on shared accounts: the race that loses money, and seven ways not to
+ * bank - a bank on shared accounts: the race that loses money, and eight ways not to
  *
  * Clerks, a process each, carry out transfers between random accounts of one shared array, while an
  * auditor counts all the money again and again. Nothing comes in or goes out, so the total must be the
@@ -94,7 +94,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				own->wanted |= 1u << i;
 				return 0;
 			}
-		argp_error(state, "'%s' is no strategy: none, lock, atomic, striped, ordered, journal, optimistic, owner", arg);
+		argp_error(state, "'%s' is no strategy: none, lock, atomic, striped, ordered, unordered, journal, optimistic, owner", arg);
 		return EINVAL;
 	case ARGP_KEY_END:
 		if (own->replay && own->wanted)
@@ -109,7 +109,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp argp = { options, parse, "[STRATEGY...]",
 	"Transfers between shared accounts by several processes: the race that loses money, and strategies that do not, "
-	"with their price. Strategies: none, lock, atomic, striped, ordered, journal, optimistic, owner (default: all).",
+	"with their price. Strategies: none, lock, atomic, striped, ordered, unordered, journal, optimistic, owner (default: all).",
 	cli_children, NULL, NULL };
 
 /* --- the processes --- */
@@ -188,6 +188,9 @@ static void bank_reset(struct bank *bank, const struct strategy *strategy, const
 	memset(bank->account, 0, bank->accounts * sizeof *bank->account);
 	for (uint32_t a = 0; a < bank->accounts; a++)
 		bank->account[a].cents = initial_cents(bank, a);
+	for (uint32_t g = 0; g < bank->guards; g++)
+		crew_lock_init(&bank->account[g].lock, strategy->lock_flags);
+	bank->circle_told = 0;
 	memset(bank->clerk, 0, (bank->clerks + 1) * sizeof *bank->clerk);
 }
 
@@ -353,6 +356,13 @@ static void play(struct report *report, struct bank *bank, const struct strategy
 	report_uint(row, "bad_audits", bank->bad_audits);
 	report_uint(row, "audits", bank->audits);
 	report_uint(row, "retries", clerks_sum(bank, offsetof(struct clerk, retries)));
+	if (strategy->lock_flags & CREW_LOCK_CHECK) {
+		report_uint(row, "deadlocks", clerks_sum(bank, offsetof(struct clerk, deadlocks)));
+		if (bank->circle_told) {
+			report_say(report, "a deadlock, found before it closed:\n%s", bank->circle);
+			report_str(report_top(report), "deadlock", bank->circle);
+		}
+	}
 	if (own->smallbank) {
 		report_uint(row, "refused", clerks_sum(bank, offsetof(struct clerk, refused)));
 		report_uint(row, "overdrawn", overdrawn(bank));
@@ -461,6 +471,9 @@ int main(int argc, char **argv)
 	bank->account = shared(own.accounts + clerks + 1, sizeof *bank->account); /* with the tills; a race has one clerk more */
 	bank->clerk = shared(clerks + 2, sizeof *bank->clerk); /* and one for the owner */
 	bank->order = random_orders(&own, cli.seed);
+	int r = crew_name(&bank->account[0].lock, sizeof *bank->account, own.accounts + clerks + 1, "account");
+	if (r < 0)
+		cli_lack("crew_name: %s", crew_strerror(r));
 
 	report_say(report, "clerks: %" PRIu32 ", accounts: %" PRIu32 ", skew: %g\n\n", clerks, own.accounts, own.skew);
 	for (unsigned i = 0; i < bank_strategy_count; i++) {

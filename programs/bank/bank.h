@@ -68,6 +68,7 @@ struct clerk { /* written by its clerk (done of a client: by the owner); read by
 	uint64_t rolled_back; /* lives that ended between debit and credit */
 	uint64_t refused;     /* orders that the balances did not allow: carried out, and nothing changed */
 	struct intent intent;
+	uint64_t deadlocks;   /* unordered: circles that this clerk would have closed */
 	uint64_t begun;       /* journal: order that a life has begun to carry out */
 	struct histogram latency; /* of every SAMPLE-th order, ns */
 };
@@ -87,6 +88,8 @@ struct bank {
 	uint64_t audits, bad_audits;        /* written by the auditor */
 	_Alignas(64) uint64_t epoch;        /* number of the running audit; written by the auditor */
 	_Alignas(64) uint32_t stop;         /* finish: set by the parent */
+	uint32_t circle_told;               /* unordered: one of the clerks tells of the first deadlock, */
+	char circle[1024];                  /* in words */
 	uint32_t doom;                      /* --chaos: who sees this between debit and credit dies there */
 };
 
@@ -101,6 +104,7 @@ struct strategy {
 	void (*settle)(struct bank *bank, uint32_t clerk);
 	bool dies_between; /* killed between debit and credit only: elsewhere nobody could tell what was done */
 	uint32_t guards; /* at most; 0: none */
+	unsigned lock_flags;
 	bool has_owner;
 	bool loses_money, audits_badly; /* and that is the lesson */
 };

@@ -18,6 +18,7 @@
  */
 #include "bank.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -202,14 +203,18 @@ static void repair(struct bank *bank, const struct crew_lock *guard)
 	}
 }
 
-static void guard_acquire(struct bank *bank, struct crew_lock *guard)
+/* 0; or -EDEADLK, of a lock that looks for circles. */
+static int guard_acquire(struct bank *bank, struct crew_lock *guard)
 {
 	int r = crew_lock_acquire(guard, CREW_FOREVER);
+	if (r == -EDEADLK)
+		return r;
 	must("crew_lock_acquire", r);
 	if (r == CREW_OWNER_DIED) {
 		repair(bank, guard);
 		crew_lock_repaired(guard);
 	}
+	return 0;
 }
 
 /* The guards of an order's accounts, each once, in ascending order: or two clerks wait for each other for ever. */
@@ -273,6 +278,57 @@ static void guarded_settle(struct bank *bank, uint32_t clerk)
 	}
 	bank->clerk[clerk].rolled_back++;
 	step(&intent->number, 0);
+}
+
+/* --- unordered: as they come, so clerks do wait in a circle, until crew refuses to close it --- */
+
+/*
+ * We were refused the lock that would have closed a circle, and still have the others: whoever waits in it
+ * waits for us in the end. Those that do are listed, the first time.
+ */
+static void tell_circle(struct bank *bank, uint32_t wanted)
+{
+	if (__atomic_exchange_n(&bank->circle_told, 1, __ATOMIC_RELAXED))
+		return;
+	struct crew_waiting waiting[64];
+	int found = crew_waiting_list(waiting, 64);
+	unsigned count = found < 0 ? 0 : found < 64 ? (unsigned)found : 64;
+	FILE *text = fmemopen(bank->circle, sizeof bank->circle, "w");
+	if (!text)
+		return;
+	fprintf(text, "  process %d wanted account[%u] and was refused, because\n", (int)getpid(), wanted);
+	pid_t in_circle[64] = { getpid() };
+	unsigned known = 1;
+	for (unsigned i = 0; i < known; i++)
+		for (unsigned w = 0; w < count && known < 64; w++)
+			if (waiting[w].holder_pid == in_circle[i]) {
+				fprintf(text, "  process %d waits for %s, held by process %d\n", (int)waiting[w].pid, waiting[w].object_name,
+					(int)waiting[w].holder_pid);
+				in_circle[known++] = waiting[w].pid;
+				waiting[w].holder_pid = 0;
+			}
+	fclose(text);
+}
+
+static bool unordered_transfer(struct bank *bank, uint32_t clerk, const struct order *order, uint64_t number)
+{
+	uint32_t have = 0;
+	while (have < order->parts) {
+		uint32_t account = account_of(bank, order, have, clerk);
+		if (guard_acquire(bank, guard_of(bank, account)) == 0) {
+			have++;
+			continue;
+		}
+		tell_circle(bank, account);
+		bank->clerk[clerk].deadlocks++;
+		while (have > 0) /* give way */
+			crew_lock_release(guard_of(bank, account_of(bank, order, --have, clerk)));
+		sched_yield();
+	}
+	carry_out(bank, &bank->clerk[clerk].intent, clerk, order, number);
+	while (have > 0)
+		crew_lock_release(guard_of(bank, account_of(bank, order, --have, clerk)));
+	return true;
 }
 
 /* --- journal: crew keeps the old bytes and puts them back; there is nothing to repair and nobody who could forget to --- */
@@ -509,6 +565,10 @@ const struct strategy bank_strategies[] = {
 		.name = "ordered", .transfer = guarded_transfer, .audit = guarded_audit, .settle = guarded_settle,
 		.guards = UINT32_MAX,
 		.lesson = "a lock per account, taken in order, so nobody waits in a circle",
+	}, {
+		.name = "unordered", .transfer = unordered_transfer, .audit = guarded_audit, .settle = guarded_settle,
+		.guards = UINT32_MAX, .lock_flags = CREW_LOCK_CHECK,
+		.lesson = "a lock per account, taken as they come: who would close a circle is refused, and gives way",
 	}, {
 		.name = "journal", .transfer = journal_transfer, .audit = guarded_audit, .settle = journal_settle,
 		.guards = UINT32_MAX,
