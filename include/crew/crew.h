@@ -30,6 +30,7 @@
 #include <crew/task.h>
 #include <crew/parallel.h>
 #include <crew/cluster.h>
+#include <crew/news.h>
 #include <crew/observe.h>
 #include <crew/deadlock.h>
 

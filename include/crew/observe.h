@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <crew/memory.h>
+#include <crew/news.h>
 #include <crew/process.h>
 #include <crew/region.h>
 
@@ -19,6 +20,8 @@ struct crew_observation {
 	unsigned sleepers;        /* threads asleep on a shared object */
 	uint64_t deaths;          /* lanes found dead and repaired, since crew_init */
 	uint64_t healed_by_slice; /* sleeps that only a time slice ended: 0 unless a wake-up was lost */
+	uint64_t news[CREW_NEWS_KINDS]; /* told of each kind: crew/news.h */
+	uint64_t news_dropped;    /* and not told */
 	struct crew_memory_stats memory;
 	char name[CREW_NAME_MAX + 1]; /* of the region; "": it has none */
 	unsigned programs;        /* in the region: 1 if it has no name */

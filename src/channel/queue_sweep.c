@@ -15,6 +15,7 @@
  */
 #include "channel/queue.h"
 #include "memory/heap.h"
+#include "sync/news.h"
 
 enum { SWEEP_HAND = 3 }; /* the sweeper may be inside a call of its own, with something in the other */
 
@@ -91,8 +92,10 @@ static void sweep_taken(struct crew_queue *queue, struct crew__ring *ring, struc
 	}
 	uint64_t back = crew__header(CREW__BACK, 0, attempt < CREW__ATTEMPTS ? attempt + 1 : attempt,
 		crew__header_ticket(claim->header));
-	if (crew__header_move(claim->node, claim->header, back))
-		__atomic_fetch_add(&ring->redelivered, 1, __ATOMIC_RELAXED);
+	if (!crew__header_move(claim->node, claim->header, back))
+		return;
+	__atomic_fetch_add(&ring->redelivered, 1, __ATOMIC_RELAXED);
+	crew__tell(&(struct crew_news){ .kind = CREW_NEWS_REDELIVERED, .object = queue, .attempt = attempt + 1 }, NULL);
 }
 
 /* Whether the cell of its ticket names the node: the cell of one lap, so 38 bits of the ticket are enough. */

@@ -10,6 +10,7 @@
 #include <crew/observe.h>
 #include "base/sys.h"
 #include "region/lane.h"
+#include "sync/board.h"
 
 static bool lane_lives(const struct crew__lane *lane)
 {
@@ -45,6 +46,9 @@ int crew_observe(struct crew_observation *ret)
 	if (members < 0)
 		return members;
 	ret->processes = (unsigned)members;
+	for (unsigned kind = 0; kind < CREW_NEWS_KINDS; kind++)
+		ret->news[kind] = __atomic_load_n(&crew__board()->told[kind], __ATOMIC_RELAXED);
+	ret->news_dropped = __atomic_load_n(&crew__board()->dropped, __ATOMIC_RELAXED);
 	const struct crew__lane *lane;
 	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
 		if (!lane_lives(lane))

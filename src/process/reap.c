@@ -18,6 +18,7 @@
 #include "process/internal.h"
 #include "process/process.h"
 #include "region/lane.h"
+#include "sync/news.h"
 
 static uint32_t state_of(const struct crew__slot *slot)
 {
@@ -99,9 +100,11 @@ void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage)
 	uint32_t parent = slot->parent;
 	bool had_slots = slot->has_started || slot->helper;
 	int64_t pid = slot->pid;
+	int32_t code = slot->ended_code, status = slot->ended_status;
 	if (!crew__slot_move(id, CREW__SLOT_RUNNING, CREW__SLOT_ENDED)) /* (A) */
 		return;
 	crew__futex_wake(&slot->state, INT_MAX);
+	crew__tell(&(struct crew_news){ .kind = CREW_NEWS_ENDED, .pid = (pid_t)pid, .code = code, .status = status }, NULL);
 	if (crew_trace_on())
 		crew_trace_event("process", "end", pid);
 	if (had_slots)

@@ -109,7 +109,7 @@ static struct crew__lane *find_free(uint32_t high)
 void crew__lane_free(struct crew__lane *lane)
 {
 	lane->depth = 0;
-	lane->checks = 0;
+	lane->checks = lane->told = 0;
 	__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->attempt, 0, __ATOMIC_RELAXED);

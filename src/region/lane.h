@@ -62,6 +62,7 @@ struct crew__lane {
 	uint64_t wants;       /* what its next sleep is for, as a hold word (sync/circle.h); 0: a lock word, or nobody in particular */
 	uint64_t checks;      /* offset of the lock word that it acquires, if that is a lock that looks for circles */
 	uint32_t sleeps;      /* number of its sleeps */
+	uint32_t told;        /* 1: its death has been told (sync/news.h) */
 	uint32_t sweeper;     /* lane that repairs this one in sections of its own, or died doing it; 0: none */
 	uint32_t gone;        /* bell: this thread has stopped reading something (sync). Here, so that the lock may be freed by then */
 	uint32_t undo_count;  /* entries of undo[] that are in force */

@@ -16,6 +16,7 @@
 #include <crew/lock.h>
 #include "base/sys.h"
 #include "sync/circle.h"
+#include "sync/news.h"
 
 #define OWNER_SLICE (CREW_NOTICE / 5)
 #define BETWEEN_SCANS (CREW_NOTICE - CREW__SLICE)
@@ -51,8 +52,10 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 	__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
 	if (r == 0)
 		return 0;
-	if (!owner && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected)
+	if (!owner && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected) {
 		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
+		crew__tell(&(struct crew_news){ .kind = CREW_NEWS_HEALED, .object = word, .tid = (pid_t)lane->tid }, NULL);
+	}
 	crew_time now = crew_now();
 	if (owner)
 		crew__lane_reap(owner);

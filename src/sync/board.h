@@ -6,9 +6,11 @@
 #ifndef CREW_SYNC_BOARD_H
 #define CREW_SYNC_BOARD_H
 
+#include <crew/news.h>
 #include "sync/section.h"
 
 #define CREW__NAMES 64
+#define CREW__NEWS 512
 
 struct crew__name {
 	uint64_t first, each; /* offset of the first object; bytes from one to the next */
@@ -19,8 +21,13 @@ struct crew__name {
 
 struct crew__board {
 	uint32_t names_guard;
-	uint32_t spare[15];
+	uint32_t news_guard, news_bell;
+	uint32_t spare;
+	uint64_t head;                  /* news told so far */
+	uint64_t dropped;               /* not told: no lane, or somebody stopped in the section */
+	uint64_t told[CREW_NEWS_KINDS]; /* of each kind */
 	struct crew__name name[CREW__NAMES];
+	struct crew_news news[CREW__NEWS];
 };
 static_assert(sizeof(struct crew__board) <= CREW__BOARD, "the room that the region leaves");
 

@@ -26,6 +26,8 @@ bool crew__waits(const struct crew__lane *lane, uint64_t *ret_wants, uint32_t *r
 /* In the word itself, for all that names its owner. */
 static uint32_t owner_number(uint64_t wants)
 {
+	if (!crew__in_region(crew__hold_object(wants), sizeof(uint32_t)))
+		return 0;
 	uint32_t id = __atomic_load_n((uint32_t *)crew__hold_object(wants), __ATOMIC_SEQ_CST) & CREW__OWNER;
 	struct crew__lane *lane = id ? crew__lane_at(crew__number(id)) : NULL;
 	return lane && crew__lane_id(lane) == id ? crew__number(id) : 0;
@@ -38,7 +40,8 @@ uint32_t crew__next_holder(uint64_t wants, uint32_t from)
 		uint32_t number = owner_number(wants);
 		return number >= from ? number : 0;
 	}
-	if (kind == CREW__HOLD_PERMIT && crew_semaphore_free(crew__hold_object(wants)))
+	if (!crew__in_region(crew__hold_object(wants), sizeof(struct crew_semaphore)) ||
+			(kind == CREW__HOLD_PERMIT && crew_semaphore_free(crew__hold_object(wants))))
 		return 0;
 	const struct crew__lane *lane;
 	for (; (lane = crew__lane_at(from)); from++)

@@ -7,16 +7,18 @@
  */
 #include "base/sys.h"
 #include "sync/internal.h"
+#include "sync/news.h"
 #include "sync/sync.h"
 #include "sync/undo.h"
 
-static void free_word(uint32_t *word, uint32_t dead, uint32_t mark, uint32_t keep)
+static bool free_word(uint32_t *word, uint32_t dead, uint32_t mark, uint32_t keep)
 {
 	uint32_t v = __atomic_load_n(word, __ATOMIC_ACQUIRE);
-	while ((v & CREW__OWNER) == dead)
-		if (__atomic_compare_exchange_n(word, &v, mark | (v & keep), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			break;
+	bool named = false;
+	while ((v & CREW__OWNER) == dead && !named)
+		named = __atomic_compare_exchange_n(word, &v, mark | (v & keep), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 	crew__futex_wake(word, UINT32_MAX); /* also the wake-up that a release owed */
+	return named;
 }
 
 void crew__word_free_as_is(uint32_t *word, uint32_t dead)
@@ -24,15 +26,19 @@ void crew__word_free_as_is(uint32_t *word, uint32_t dead)
 	free_word(word, dead, 0, CREW__BROKEN);
 }
 
-static void free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kind, uint32_t mark)
+/* Free the words of holds of that kind. Which of them named the dead; returns how many. */
+static unsigned free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kind, uint32_t mark, void *freed[CREW__HOLDS])
 {
+	unsigned count = 0;
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
 		if (!hold || crew__hold_kind(hold) != kind)
 			continue;
-		free_word(crew__hold_object(hold), id, mark, 0);
+		if (free_word(crew__hold_object(hold), id, mark, 0))
+			freed[count++] = crew__hold_object(hold);
 		crew__hold_drop(dead, i);
 	}
+	return count;
 }
 
 /* Whether the dead is still in a section, so that nobody can have freed what belongs to it. */
@@ -73,15 +79,44 @@ static void stop_reading(struct crew__lane *dead)
 	crew__futex_wake(&dead->gone, UINT32_MAX);
 }
 
+/* For the news: what is there to be repaired. A former sweeper may have done some of it. */
+static uint32_t look(const struct crew__lane *dead)
+{
+	uint32_t found = 0;
+	for (int i = 0; i < CREW__HOLDS; i++) {
+		enum crew__hold kind = crew__hold_kind(__atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE));
+		found |= kind == CREW__HOLD_READ ? CREW_REPAIRED_READING : kind == CREW__HOLD_PERMIT ? CREW_REPAIRED_PERMITS :
+			kind == CREW__HOLD_PARTY ? CREW_REPAIRED_BARRIER : 0;
+	}
+	return found;
+}
+
+static void tell(struct crew__lane *dead, uint32_t found, bool clean, void *const *broken, unsigned count)
+{
+	const struct crew__slot *slot = crew__slot_get(__atomic_load_n(&dead->process, __ATOMIC_ACQUIRE));
+	struct crew_news news = { .kind = CREW_NEWS_LOCK_BROKEN, .pid = slot ? slot->pid : 0, .tid = (pid_t)dead->tid };
+	for (unsigned i = 0; i < count; i++) {
+		news.object = broken[i];
+		crew__tell(&news, NULL);
+	}
+	if (clean)
+		return;
+	news.kind = CREW_NEWS_DIED;
+	news.object = NULL;
+	news.repaired = found | (count ? CREW_REPAIRED_LOCKS : 0);
+	crew__tell(&news, &dead->told);
+}
+
 static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 {
-	crew__undo_sweep(dead, id);
-	free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN);
+	void *broken[CREW__HOLDS], *guards[CREW__HOLDS];
+	uint32_t found = look(dead) | (crew__undo_sweep(dead, id) ? CREW_REPAIRED_UNDONE : 0);
+	unsigned broken_count = free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN, broken);
 	if (is_inside(dead, id)) {
 		crew__publish_owed(dead);
 		change_owed(dead);
 	}
-	free_words(dead, id, CREW__HOLD_GUARD, 0);
+	free_words(dead, id, CREW__HOLD_GUARD, 0, guards);
 	for (unsigned i = 0; i < CREW__BELLS; i++)
 		wake_owed(&dead->owed[i]);
 	wake_owed(&dead->bell);
@@ -98,6 +133,7 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: case CREW__HOLD_READ: case CREW__HOLD_QUEUE: break;
 		}
 	}
+	tell(dead, found, clean, broken, broken_count);
 }
 
 void crew__sync_init(void)

@@ -23,7 +23,8 @@
 static struct crew__log *log_of(const struct crew__lane *lane)
 {
 	uint64_t at = __atomic_load_n(&lane->log, __ATOMIC_ACQUIRE);
-	return at ? crew__at(at) : NULL;
+	struct crew__log *log = at ? crew__at(at) : NULL;
+	return log && crew__in_region(log, sizeof *log) && crew__in_region(log, sizeof *log + log->room) ? log : NULL;
 }
 
 static uint32_t *word_of(uint64_t name)
@@ -90,10 +91,14 @@ void crew__undo_roll_back(struct crew__lane *lane)
 	uint64_t used = log ? __atomic_load_n(&log->used, __ATOMIC_ACQUIRE) : 0;
 	if (!used)
 		return;
-	while (used) {
+	while (used >= sizeof(struct crew__log_end) && used <= log->room) {
 		struct crew__log_end end;
-		__builtin_memcpy(&end, log->entry + used - sizeof end, sizeof end);
-		used -= sizeof end + crew__log_padded(end.size);
+		used -= sizeof end;
+		__builtin_memcpy(&end, log->entry + used, sizeof end);
+		uint64_t padded = crew__log_padded(end.size);
+		if (padded < end.size || padded > used || !crew__in_region(crew__at(end.where), end.size))
+			break; /* somebody has written over it: nothing outside may suffer */
+		used -= padded;
 		put_back(crew__at(end.where), log->entry + used, end.size);
 	}
 	for (uint32_t i = 0; i < lane->logged; i++) {
@@ -132,16 +137,18 @@ void crew__undo_forget(struct crew__lane *lane, const uint32_t *word)
 	__atomic_store_n(&lane->logged, logged, __ATOMIC_RELAXED);
 }
 
-void crew__undo_sweep(struct crew__lane *dead, uint32_t id)
+bool crew__undo_sweep(struct crew__lane *dead, uint32_t id)
 {
 	struct crew__log *log = log_of(dead);
 	uint32_t logged = __atomic_load_n(&dead->logged, __ATOMIC_ACQUIRE);
 	if (!log)
-		return;
+		return false;
+	bool undone = __atomic_load_n(&log->used, __ATOMIC_ACQUIRE) > 0;
 	crew__undo_roll_back(dead);
-	for (uint32_t i = 0; i < logged; i++)
+	for (uint32_t i = 0; i < logged && i < CREW__LOG_LOCKS; i++)
 		if (log->lock[i])
 			crew__word_free_as_is(word_of(log->lock[i]), id);
 	__atomic_store_n(&dead->logged, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&dead->log, 0, __ATOMIC_RELEASE); /* its block is in a hand, which the heap empties */
+	return undone;
 }

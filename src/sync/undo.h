@@ -39,7 +39,7 @@ void crew__undo_forget(struct crew__lane *lane, const uint32_t *word);
 /* In a sweep: free a word that names the dead; a lock that is not repaired stays so (sweep.c). */
 void crew__word_free_as_is(uint32_t *word, uint32_t dead);
 
-/* First step of a sweep: old bytes back, then the named locks free, and whole. */
-void crew__undo_sweep(struct crew__lane *dead, uint32_t id);
+/* First step of a sweep: old bytes back, then the named locks free, and whole. Whether there were any bytes. */
+bool crew__undo_sweep(struct crew__lane *dead, uint32_t id);
 
 #endif
