@@ -24,6 +24,7 @@
 #include <crew/barrier.h>
 #include <crew/process.h>
 #include <crew/pipe.h>
+#include <crew/tube.h>
 #include <crew/queue.h>
 #include <crew/wait.h>
 #include <crew/pool.h>

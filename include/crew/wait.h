@@ -22,6 +22,8 @@ enum crew_wait_kind {
 	CREW_WAIT_NOTHING, /* skipped */
 	CREW_WAIT_PIPE_A,  /* .object is a crew_pipe: end A can receive */
 	CREW_WAIT_PIPE_B,
+	CREW_WAIT_TUBE_WRITER, /* .object is a crew_tube: there is room; who is at that end waits */
+	CREW_WAIT_TUBE_READER, /* there is data, or the end */
 	CREW_WAIT_QUEUE,   /* .object is a crew_queue: a message, or closed */
 	CREW_WAIT_PROCESS, /* .object is a crew_process: it has ended */
 	CREW_WAIT_EVENT,   /* .object is a crew_event: it is set */

@@ -1,5 +1,6 @@
 /* sys.c - the system calls behind crew's table of faults; see sys.h */
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -175,6 +176,12 @@ void *crew__calloc(size_t count, size_t size)
 void *crew__malloc_aligned(size_t alignment, size_t size)
 {
 	return crew__fault(CREW__CALL_malloc) ? NULL : aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+}
+
+int crew__membarrier(bool join)
+{
+	CALL(membarrier, int, syscall(SYS_membarrier,
+		join ? MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED : MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0));
 }
 
 int crew__setrlimit(int resource, const struct rlimit *limit)

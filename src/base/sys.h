@@ -34,7 +34,7 @@
 #define CREW__CALLS(X) \
 	X(memfd_create) X(ftruncate) X(fallocate) X(mmap) X(fork) X(pidfd_open) X(pipe2) X(socketpair) \
 	X(sendmsg) X(recvmsg) X(poll) X(open) X(futex_wait) X(futex_wake) X(waitid) X(setrlimit) X(dup) \
-	X(eventfd) X(signalfd) X(epoll) X(pthread_create) X(malloc)
+	X(eventfd) X(signalfd) X(epoll) X(pthread_create) X(membarrier) X(malloc)
 
 enum crew__call {
 #define X(name) CREW__CALL_##name,
@@ -78,6 +78,9 @@ int crew__eventfd(unsigned value, int flags);  /* close-on-exec, as all of these
 int crew__signalfd(const sigset_t *signals);   /* non-blocking */
 int crew__epoll_create(void);
 int crew__epoll_ctl(int epoll, int operation, int fd, uint32_t events);
+/* Make this process hear of the others' barriers (join), or be one to all that hear: then a store of theirs is seen here, or a
+ * store made here before is seen by them after it. 0, or a negative errno. */
+int crew__membarrier(bool join);
 int crew__setrlimit(int resource, const struct rlimit *limit);
 /* waitid(2) with resource usage; 0, or a negative errno. ret->si_pid is 0 with WNOHANG and nothing to report. */
 int crew__waitid(idtype_t type, id_t id, siginfo_t *ret, int options, struct rusage *usage);

@@ -23,13 +23,12 @@
 #include <crew/lock.h>
 #include "base/sys.h"
 #include "channel/message.h"
-#include "channel/watch.h"
+#include "channel/peer.h"
 #include "memory/heap.h"
 #include "process/process.h"
 #include "sync/section.h"
 
 #define DEFAULT_LIMIT_KIB 1024u
-#define FORKED_SLICE (CREW_NOTICE / 5)
 
 static int begin(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane **ret)
 {
@@ -76,32 +75,14 @@ static int enter(struct crew_pipe *pipe, enum crew_pipe_end end, uint32_t dead, 
 static unsigned watch(struct crew_pipe *pipe, unsigned way, uint32_t seen, uint32_t other, struct crew__watch ret[2])
 {
 	ret[0] = (struct crew__watch){ &pipe->way_[way].bell, seen, CREW__WATCH_BELL };
-	struct crew__slot *slot = other ? crew__slot_get(other) : NULL;
-	if (!slot)
-		return 1;
-	uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
-	if (!crew__process_lives(other))
-		state = ~0u; /* it has ended since: a value that the word does not have */
-	ret[1] = (struct crew__watch){ &slot->state, state, CREW__WATCH_STATE };
-	return 2;
+	return 1 + crew__peer_watch(other, &ret[1]);
 }
 
-/*
- * Sleep over a way until there is news. *dead: set to the other process if that turns out to have ended, which is to be
- * looked at once more even when the deadline has passed.
- */
 static int wait_for_news(struct crew_pipe *pipe, struct crew__lane *lane, unsigned way, uint32_t seen, uint32_t other,
 		crew_time deadline, uint32_t *dead)
 {
 	struct crew__watch watches[2];
-	bool forked = other && crew__process_is_forked(other);
-	int r = crew__watch_wait(lane, watches, watch(pipe, way, seen, other, watches), forked ? FORKED_SLICE : CREW__SLICE,
-			deadline);
-	if (other && (r == CREW__SLICE_OVER || (r < 0 && forked)) && other != *dead && crew__process_ended(other)) {
-		*dead = other;
-		return 0;
-	}
-	return r;
+	return crew__peer_wait(lane, watches, watch(pipe, way, seen, other, watches), other, deadline, dead);
 }
 
 /* Take the first message of a way into the hand. Inside a section. */
@@ -244,9 +225,8 @@ int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, bool thoroug
 	bool ready = way->first || is_gone(pipe, !end);
 	uint32_t other = pipe->owner_[!end];
 	crew__leave(lane, &pipe->guard_);
-	bool forked = !ready && other && crew__process_is_forked(other);
-	if (forked && *slice > FORKED_SLICE)
-		*slice = FORKED_SLICE;
+	if (!ready && *slice > crew__peer_slice(other))
+		*slice = crew__peer_slice(other);
 	if (!ready && other && thorough)
 		ready = crew__process_ended(other);
 	*count = watch(pipe, end, seen, other, ret);

@@ -12,6 +12,7 @@
 #include <crew/wait.h>
 #include "base/sys.h"
 #include "channel/poller.h"
+#include "channel/tube.h"
 #include "channel/watch.h"
 #include "sync/section.h"
 
@@ -80,6 +81,9 @@ static int look(struct wait *wait, const struct crew_wait_item *item, struct cre
 	case CREW_WAIT_PIPE_B:
 		return crew__pipe_look(item->object, item->kind == CREW_WAIT_PIPE_A ? CREW_END_A : CREW_END_B, wait->thorough,
 			ret, count, &wait->slice);
+	case CREW_WAIT_TUBE_WRITER:
+	case CREW_WAIT_TUBE_READER:
+		return crew__tube_look(item->object, item->kind == CREW_WAIT_TUBE_READER, wait->thorough, ret, count, &wait->slice);
 	case CREW_WAIT_QUEUE: return crew__queue_look(item->object, ret, count);
 	case CREW_WAIT_EVENT: return look_event(item->object, ret);
 	case CREW_WAIT_COUNTER: return look_counter(item->object, ret);
