@@ -41,6 +41,15 @@ CREW_API CREW_CHECKED int crew_alloc_aligned(size_t size, size_t alignment, void
 CREW_API CREW_CHECKED int crew_array(size_t count, size_t size, void **ret);
 
 /*
+ * Make the block at `pointer` (NULL: none yet) `size` bytes long, here or elsewhere: its content moves with it, up to the
+ * smaller size; alignment beyond 16 may be lost. If `ret` lies in shared memory, *ret changes in the same step as the block
+ * moves: whoever dies here, it names a whole block, the old or the new one. On errors everything is as before.
+ *
+ * Errors  as crew_alloc.
+ */
+CREW_API CREW_CHECKED int crew_realloc(void *pointer, size_t size, void **ret);
+
+/*
  * Give a block back; NULL is fine. Freeing twice, or what is no block, aborts with
  * a message that names the address: the heap itself stays intact.
  */
@@ -55,10 +64,13 @@ CREW_API bool crew_is_shared(const void *pointer);
 /* Take a block out of the hands of the running task attempt: from now on it belongs to the family. Outside a task: nothing. */
 CREW_API void crew_publish(void *pointer);
 
-/* Figures in bytes and blocks, as of one moment. */
+/*
+ * Figures in bytes and blocks. Nobody counts while allocating: used and blocks are found by walking the heap, exact as long as nobody
+ * allocates or frees meanwhile. It takes time: about 50 ms for each GiB of small blocks.
+ */
 struct crew_memory_stats {
 	uint64_t used;      /* bytes in allocated blocks, rounded up as handed out */
-	uint64_t peak;      /* the highest `used` so far */
+	uint64_t peak;      /* the most ever taken by runs of blocks, in units of 64 KiB: at least the highest `used` */
 	uint64_t blocks;    /* allocated blocks */
 	uint64_t committed; /* bytes taken from the system for the heap */
 	uint64_t cap;       /* the most that may be committed */

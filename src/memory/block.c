@@ -1,190 +1,299 @@
 /*
- * block.c - blocks: small ones in runs of equal size with a header each, large ones a run of their own
+ * block.c - allocate and free blocks: see block.h for their headers
  *
- *     small run:  [header 0][header 1] ... [header n-1] pad [block 0][block 1] ... [block n-1]
- *
- * A header says whether a block is allocated and whose it is; that one word is the truth. The hints only
- * shorten searches. Nothing is linked through the blocks themselves.
+ * Free     takes effect at the CAS (or the owner's store) of the header. `freeing` names the run from before that until the run
+ *          is where it belongs: who sweeps the lane sees to that.
+ * Named    a block that a hand names is freed in steps, so that the sweep can tell whether it has been, also where somebody else
+ *          has allocated it since:  header = MARK (ours, of no other lane) -> word |= BEING_FREED -> header 0 -> word 0.
+ *          From the hand's own run nobody else allocates: there the header's state tells.
+ * Large    sections alone.
  */
-#include <string.h>
 #include "base/sys.h"
-#include "memory/span.h"
+#include "memory/desk.h"
 
-uint32_t crew__class_size(uint32_t class)
+#define RETURN_FROM (UINT64_C(1) << 20) /* bytes: freed blocks from this size on go back to the system, unless little is free */
+
+static uint64_t mark_of(const struct crew__lane *lane)
 {
-	uint32_t step = class % 4, doubling = class / 4;
-	uint32_t size = (UINT32_C(32) << doubling) + (step * (UINT32_C(8) << doubling));
-	return (size + 15) & ~UINT32_C(15); /* 40 and 56 become 48 and 64: two classes are the same, and never chosen */
+	return (uint64_t)crew__lane_id(lane) << 2;
 }
 
-uint32_t crew__class_of(uint64_t size, uint64_t alignment)
+bool crew__block_find(const void *block, struct crew__found *ret)
 {
-	for (uint32_t class = 0; class < CLASSES; class++) {
-		uint32_t bytes = crew__class_size(class);
-		if (bytes >= size && (alignment <= 16 || ((bytes & -bytes) >= alignment && alignment <= 4096)))
-			return class;
+	struct crew__heap *heap = heap_of_family();
+	uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)crew__heap_view.data);
+	uint64_t number = offset / SPAN_BYTES;
+	if (number >= peek32(&heap->high))
+		return false;
+	ret->number = peek32(&span_at((uint32_t)number)->head);
+	if (ret->number > number)
+		return false;
+	ret->span = span_at(ret->number);
+	uint32_t kind = peek32(&ret->span->kind), class = peek32(&ret->span->class);
+	if (kind == SPAN_FREE || ret->number + peek32(&ret->span->run) <= number)
+		return false;
+	uint64_t inside = offset - ret->number * SPAN_BYTES;
+	if (kind == SPAN_LARGE) {
+		ret->size = peek32(&ret->span->run) * SPAN_BYTES;
+		ret->header = &ret->span->owner;
+		return inside == 0;
 	}
-	return CLASSES;
+	if (class >= CLASSES || !crew__class_index(&crew__classes[class], inside, &ret->index))
+		return false;
+	ret->size = crew__classes[class].size;
+	ret->header = &headers_of(ret->number)[ret->index];
+	return true;
 }
 
-uint32_t crew__class_run(uint32_t class)
+static bool is_large(const struct crew__found *at)
 {
-	return crew__class_size(class) <= 4096 ? 1 : 4;
+	return at->header == &at->span->owner;
 }
 
-uint32_t crew__class_layout(uint32_t class, uint32_t *ret_count)
-{
-	uint32_t size = crew__class_size(class), bytes = crew__class_run(class) * (uint32_t)SPAN_BYTES;
-	uint32_t natural = size & -size;
-	uint32_t alignment = natural > 4096 ? 4096 : natural;
-	uint32_t count = bytes / (size + 8), start;
-	for (;; count--) {
-		start = (count * 8 + alignment - 1) & ~(alignment - 1);
-		if (start + count * size <= bytes)
-			break;
-	}
-	*ret_count = count;
-	return start;
-}
-
-static void list_remove(struct crew__lane *lane, struct crew__heap *heap, uint32_t number)
-{
-	struct span *span = span_at(heap, number);
-	if (span->prev)
-		crew__set32(lane, &span_at(heap, span->prev - 1)->next, span->next);
-	else
-		crew__set32(lane, &heap->first[span->class], span->next);
-	if (span->next)
-		crew__set32(lane, &span_at(heap, span->next - 1)->prev, span->prev);
-}
-
-static void list_add(struct crew__lane *lane, struct crew__heap *heap, uint32_t number)
-{
-	struct span *span = span_at(heap, number);
-	uint32_t first = heap->first[span->class];
-	crew__set32(lane, &span->next, first);
-	crew__set32(lane, &span->prev, 0);
-	if (first)
-		crew__set32(lane, &span_at(heap, first - 1)->prev, number + 1);
-	crew__set32(lane, &heap->first[span->class], number + 1);
-}
-
-static void account(struct crew__lane *lane, struct crew__heap *heap, uint64_t size, bool taken)
-{
-	crew__set64(lane, &heap->used, taken ? heap->used + size : heap->used - size);
-	crew__set64(lane, &heap->blocks, taken ? heap->blocks + 1 : heap->blocks - 1);
-	if (heap->used > heap->peak)
-		crew__set64(lane, &heap->peak, heap->used);
-}
+/* ---- allocate ---- */
 
 static int take_large(struct crew__lane *lane, struct crew__heap *heap, uint64_t size, uint64_t alignment,
-		uint64_t header, void **ret)
+		uint64_t header, uint64_t *hand, void **ret, bool *ret_fresh)
 {
 	uint64_t run = (size + SPAN_BYTES - 1) / SPAN_BYTES;
 	uint32_t head;
-	if (size > heap->limit * SPAN_BYTES)
+	int r = crew__span_take(lane, heap, (uint32_t)run, alignment, SPAN_LARGE, &head, ret_fresh);
+	if (r < 0)
+		return r;
+	crew__set64(lane, &span_at(head)->owner, header);
+	*ret = span_base(head);
+	if (hand)
+		crew__set64(lane, hand, crew__offset(*ret));
+	return 0;
+}
+
+static int take(struct crew__lane *lane, uint32_t class, uint64_t size, uint64_t alignment, uint64_t header, uint64_t *hand,
+		void **ret, bool *ret_fresh)
+{
+	struct crew__heap *heap = heap_of_family();
+	struct crew__bin *bin = crew__desk_bin(lane, heap, class);
+	*ret = NULL;
+	*ret_fresh = false;
+	int r = crew__enter(&lane, &heap->guard, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	r = class < CLASSES ? crew__run_provide(lane, heap, class) :
+		take_large(lane, heap, size, alignment, header, hand, ret, ret_fresh);
+	if (r < 0) {
+		crew__abandon(lane, &heap->guard);
+		return r;
+	}
+	if (bin && bin->run)
+		crew__run_disown(lane, heap, bin); /* it is full */
+	if (bin)
+		crew__run_own(lane, heap, class, desk_of(lane));
+	else if (class < CLASSES)
+		*ret = crew__run_take(lane, heap, class, header, hand);
+	if (*ret && header != HEADER_FAMILY)
+		crew__set64(lane, &lane->attempt_blocks, lane->attempt_blocks + 1);
+	crew__leave(lane, &heap->guard);
+	if (!*ret)
+		*ret = crew__desk_take(lane, class, header, hand); /* a listed run has a free block, and now it is ours alone */
+	return 0;
+}
+
+int crew__block_take(struct crew__lane *lane, uint32_t class, uint64_t size, uint64_t alignment, uint64_t header, uint64_t *hand,
+		void **ret, bool *ret_fresh)
+{
+	if (size > heap_of_family()->limit * SPAN_BYTES)
 		return -ENOMEM;
-	int r = crew__span_take(lane, heap, (uint32_t)run, alignment, SPAN_LARGE, &head);
-	if (r < 0)
-		return r;
-	crew__set64(lane, &span_at(heap, head)->owner, header);
-	account(lane, heap, run * SPAN_BYTES, true);
-	*ret = span_base(heap, head);
-	return 0;
-}
-
-/* A fresh run for a class, at the front of its list. */
-static int new_run(struct crew__lane *lane, struct crew__heap *heap, uint32_t class)
-{
-	uint32_t head, count;
-	crew__class_layout(class, &count);
-	int r = crew__span_take(lane, heap, crew__class_run(class), 1, SPAN_SMALL, &head);
-	if (r < 0)
-		return r;
-	memset(span_base(heap, head), 0, count * 8); /* bare: nobody reads headers of a run that is not there yet */
-	struct span *span = span_at(heap, head);
-	crew__set32(lane, &span->class, class);
-	crew__set32(lane, &span->used, 0);
-	crew__set32(lane, &span->hint, 0);
-	list_add(lane, heap, head);
-	return 0;
-}
-
-int crew__block_take(struct crew__lane *lane, struct crew__heap *heap, uint64_t size, uint64_t alignment,
-		uint64_t header, void **ret)
-{
-	uint32_t class = crew__class_of(size, alignment), count;
-	if (class == CLASSES)
-		return take_large(lane, heap, size, alignment, header, ret);
-	if (!heap->first[class]) {
-		int r = new_run(lane, heap, class);
-		if (r < 0)
-			return r;
+	int r = take(lane, class, size, alignment, header, hand, ret, ret_fresh);
+	if (r == -ENOMEM) {
+		crew__heap_gather(lane);
+		r = take(lane, class, size, alignment, header, hand, ret, ret_fresh);
 	}
-	uint32_t number = heap->first[class] - 1, start = crew__class_layout(class, &count);
-	struct span *span = span_at(heap, number);
-	uint64_t *headers = (uint64_t *)span_base(heap, number);
-	uint32_t i = span->hint;
-	while (headers[i])
-		i++;
-	crew__set64(lane, &headers[i], header);
-	crew__set32(lane, &span->hint, i + 1);
-	crew__set32(lane, &span->used, span->used + 1);
-	if (span->used == count)
-		list_remove(lane, heap, number);
-	account(lane, heap, crew__class_size(class), true);
-	*ret = span_base(heap, number) + start + i * crew__class_size(class);
-	return 0;
+	return r;
 }
 
-uint64_t *crew__block_header(struct crew__heap *heap, const void *block, uint64_t *ret_size, uint32_t *ret_head)
+/* ---- free ---- */
+
+/* Whether no other block of a listed run seems to be allocated. Before ours is freed: afterwards the run may go. */
+static bool seems_last(const struct crew__found *at)
 {
-	uint64_t offset = (uint64_t)((const char *)block - (const char *)crew__at(heap->data));
-	uint64_t number = offset / SPAN_BYTES;
-	if ((const char *)block < (const char *)crew__at(heap->data) || number >= heap->high)
-		return NULL;
-	uint32_t head = span_at(heap, (uint32_t)number)->head, count;
-	struct span *span = span_at(heap, head);
-	if (head > number || span->kind == SPAN_FREE || head + span->run <= number)
-		return NULL;
-	*ret_head = head;
-	uint64_t inside = offset - head * SPAN_BYTES;
-	if (span->kind == SPAN_LARGE) {
-		*ret_size = span->run * SPAN_BYTES;
-		return inside == 0 ? &span->owner : NULL;
+	struct span *span = at->span;
+	uint32_t class = span->class, count = crew__classes[class].count, witness = peek32(&span->witness);
+	const struct crew__heap *heap = heap_of_family();
+	if (peek32(&span->place) != PLACE_LISTED || peek32(&heap->first[class]) == peek32(&heap->last[class]))
+		return false; /* the only one stays */
+	const uint64_t *headers = headers_of(at->number);
+	if (witness != at->index && witness < count && !is_free(&headers[witness]))
+		return false;
+	for (uint32_t k = 1, i = at->index; k < count; k++) {
+		i = i + 1 < count ? i + 1 : 0;
+		if (!is_free(&headers[i])) {
+			__atomic_store_n(&span->witness, i, __ATOMIC_RELAXED);
+			return false;
+		}
 	}
-	uint32_t size = crew__class_size(span->class), start = crew__class_layout(span->class, &count);
-	if (inside < start || (inside - start) % size != 0 || (inside - start) / size >= count)
-		return NULL;
-	*ret_size = size;
-	uint64_t *header = (uint64_t *)span_base(heap, head) + (inside - start) / size;
-	return *header ? header : NULL;
+	return true;
 }
 
-const char *crew__block_give(struct crew__lane *lane, struct crew__heap *heap, void *block)
+/* Free a small block that may be in anybody's run, in the name of `of`; false if its header is not (any more) `from`. */
+static bool free_small(struct crew__lane *of, const struct crew__found *at, uint64_t from)
 {
-	uint64_t size;
-	uint32_t number, count;
-	uint64_t *header = crew__block_header(heap, block, &size, &number);
-	if (!header)
+	bool last = seems_last(at);
+	__atomic_store_n(&of->freeing, at->number + 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	bool done = __atomic_compare_exchange_n(at->header, &from, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (done && (last || __atomic_load_n(&at->span->place, __ATOMIC_SEQ_CST) == PLACE_FULL))
+		crew__run_settle(of, at->index);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&of->freeing, 0, __ATOMIC_RELEASE);
+	return done;
+}
+
+/* Inside a section, which this may commit. */
+static void give_run(struct crew__lane *lane, struct crew__heap *heap, uint32_t number)
+{
+	uint32_t run = span_at(number)->run;
+	crew__span_give(lane, heap, number);
+	if (run * SPAN_BYTES >= RETURN_FROM)
+		crew__span_return_pages(lane, heap, number, run);
+}
+
+/* Free what begins at `block` and is a run of its own; also a word that names it becomes 0. */
+static const char *give_large(void *block, uint64_t *word)
+{
+	struct crew__lane *lane;
+	struct crew__found at;
+	struct crew__heap *heap = heap_of_family();
+	int r = crew__enter(&lane, &heap->guard, CREW_FOREVER);
+	if (r < 0)
+		return crew_strerror(r);
+	bool there = crew__block_find(block, &at) && is_large(&at);
+	if (there) {
+		if (word)
+			crew__set64(lane, word, 0);
+		give_run(lane, heap, at.number);
+	}
+	crew__leave(lane, &heap->guard);
+	return there ? NULL : "no allocated block begins there: freed twice";
+}
+
+const char *crew__block_give(struct crew__lane *lane, void *block)
+{
+	struct crew__found at;
+	struct crew__desk *desk = desk_of(lane);
+	bool own = crew__desk_find(desk, block, &at);
+	uint64_t header = own || crew__block_find(block, &at) ? __atomic_load_n(at.header, __ATOMIC_RELAXED) : 0;
+	if (!(header & 1))
 		return "no allocated block begins there: freed twice, or never allocated";
-	struct span *span = span_at(heap, number);
-	account(lane, heap, size, false);
-	if (span->kind == SPAN_LARGE) {
-		crew__span_give(lane, heap, number);
-		return NULL;
-	}
-	uint32_t index = (uint32_t)(header - (uint64_t *)span_base(heap, number));
-	crew__class_layout(span->class, &count);
-	crew__set64(lane, header, 0);
-	if (index < span->hint)
-		crew__set32(lane, &span->hint, index);
-	if (span->used == count)
-		list_add(lane, heap, number);
-	crew__set32(lane, &span->used, span->used - 1);
-	if (span->used == 0 && (span->next || span->prev)) { /* the last run of a class stays, ready */
-		list_remove(lane, heap, number);
-		crew__span_give(lane, heap, number);
-	}
+	if (own)
+		crew__desk_give(desk, &at);
+	else if (is_large(&at))
+		return give_large(block, NULL);
+	else if (!free_small(lane, &at, header))
+		return "freed twice, at the same time";
+	if (lane->attempt && header == header_of_attempt(lane->attempt))
+		__atomic_store_n(&lane->attempt_blocks, lane->attempt_blocks - 1, __ATOMIC_RELAXED);
 	return NULL;
+}
+
+void crew__block_give_named(struct crew__lane *of, uint64_t *word)
+{
+	uint64_t named = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	struct crew__lane *self;
+	struct crew__found at;
+	if (!named || crew__lane_self(&self) < 0)
+		return;
+	void *block = crew__at(named & ~BEING_FREED);
+	bool found = crew__block_find(block, &at);
+	if (found && is_large(&at) && !(named & BEING_FREED)) {
+		const char *wrong = give_large(block, word);
+		if (wrong)
+			crew__panic("block %p in a hand: %s", block, wrong);
+		return;
+	}
+	uint64_t header = found ? __atomic_load_n(at.header, __ATOMIC_ACQUIRE) : 0, mark = mark_of(of);
+	if (header && of == self && crew__desk_find(desk_of(of), block, &at)) {
+		crew__desk_give(desk_of(of), &at);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+		return;
+	}
+	if (header && !(named & BEING_FREED)) {
+		__atomic_store_n(at.header, mark, __ATOMIC_RELAXED);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		__atomic_store_n(word, named | BEING_FREED, __ATOMIC_RELAXED);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		header = mark;
+	}
+	if (header == mark)
+		free_small(of, &at, mark);
+	else if (of == self)
+		crew__panic("block %p in a hand: freed twice", block);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- many ---- */
+
+/* Free the blocks of one run. Inside a section, which this commits. */
+static void give_all_in(struct crew__lane *lane, struct crew__lane *of, struct crew__heap *heap, uint32_t number, uint64_t header)
+{
+	struct span *span = span_at(number);
+	if (span->kind == SPAN_LARGE) {
+		if (span->owner == header)
+			give_run(lane, heap, number);
+		return;
+	}
+	if (span->attempt < header >> 1)
+		return;
+	__atomic_store_n(&of->freeing, number + 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	uint64_t *headers = headers_of(number);
+	for (uint32_t i = 0; i < crew__classes[span->class].count; i++) {
+		uint64_t from = header;
+		__atomic_compare_exchange_n(&headers[i], &from, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	}
+	crew__run_place(lane, heap, number, 0);
+	crew__commit(lane);
+	__atomic_store_n(&of->freeing, 0, __ATOMIC_RELEASE);
+}
+
+void crew__block_give_all(struct crew__lane *of, uint64_t attempt)
+{
+	enum { PIECE = 256 }; /* runs looked at in one section */
+	struct crew__heap *heap = heap_of_family();
+	struct crew__lane *lane;
+	/* Between two sections others may change the heap here, but no block of this attempt comes or moves: the search goes on. */
+	for (uint32_t at = 0; at < peek32(&heap->high);) {
+		if (crew__enter(&lane, &heap->guard, CREW_FOREVER) < 0)
+			return;
+		at = crew__span_next(heap, at);
+		for (int n = 0; n < PIECE && at < heap->high; n++) {
+			uint32_t end = at + span_at(at)->run;
+			give_all_in(lane, of, heap, at, header_of_attempt(attempt));
+			crew__commit(lane);
+			at = crew__span_skip_free(heap, end);
+		}
+		crew__leave(lane, &heap->guard);
+	}
+}
+
+void crew__heap_gather(struct crew__lane *lane)
+{
+	struct crew__heap *heap = heap_of_family();
+	crew__lane_reap_all();
+	if (crew__enter(&lane, &heap->guard, CREW_FOREVER) < 0)
+		return;
+	struct crew__desk *desk = desk_of(lane);
+	for (uint32_t class = 0; class < CLASSES; class++) {
+		if (desk && class < OWN_CLASSES && desk->bin[class].run) {
+			crew__run_disown(lane, heap, &desk->bin[class]);
+			crew__commit(lane);
+		}
+		for (uint32_t next, at = heap->first[class]; at; at = next) {
+			next = span_at(at - 1)->next;
+			crew__run_drop(lane, heap, at - 1);
+			crew__commit(lane);
+		}
+	}
+	crew__span_trim(lane, heap, 0);
+	crew__leave(lane, &heap->guard);
 }

@@ -5,22 +5,27 @@
  *
  *     span table:  [S:1][L:3][ ][ ][free][S:4][ ][ ][ ] ...      heads; what a head covers is not looked at
  *
- * Invariants (crew_heap_check looks at them; all changes are sections on `guard`)
+ * Invariants (crew_heap_check looks at them)
  *   1  Heads and free entries tile [0, high): from a head go on by its run, from a free entry by one.
  *   2  hint is such a place, and nothing below it is free.
  *   3  entry.head of every span inside a run names the run's head; of others it means nothing.
- *   4  entry.committed set => the span's pages are there. Set after they are, cleared before they go.
- *   5  A small run is in its class's list exactly if it has a free block.
- *   6  used, blocks: sums over all runs; committed: over all entries.
+ *   4  entry.pages is THERE => they are. Set after they are, changed before they go. NONE => they would be zero.
+ *   5  A small run is in one place: OWNED by a lane whose desk names it; LISTED, with a free block; or FULL, without one,
+ *      but for those that a lane is just giving back: its `freeing` names the run.
+ *   6  in_runs, committed: sums over all entries.
+ *
+ * Writers
+ *   span.hint, witness          anybody, bare: hints
+ *   span.attempt                who may allocate from the run, before it does
+ *   headers of small blocks     see block.c
+ *   all else                    in sections on `guard`
  */
 #ifndef CREW_MEMORY_SPAN_H
 #define CREW_MEMORY_SPAN_H
 
+#include "memory/class.h"
 #include "memory/heap.h"
 #include "sync/section.h"
-
-#define SPAN_BYTES UINT64_C(65536)
-#define CLASSES 41 /* sizes of small blocks, four for each doubling: 32 ... 32768 */
 
 enum span_kind { SPAN_FREE, SPAN_SMALL, SPAN_LARGE };
 
@@ -28,64 +33,76 @@ struct span {
 	uint32_t kind;
 	uint32_t run;       /* head: spans covered */
 	uint32_t head;      /* number of the head that covers this span */
-	uint32_t committed;
+	uint32_t pages;     /* PAGES_* */
 	uint32_t class;     /* small: index of the block size */
-	uint32_t used;      /* small: allocated blocks */
-	uint32_t hint;      /* small: no block below is free */
-	uint32_t next, prev;/* small, with free blocks: neighbours in the class's list, number + 1; 0: none */
-	uint32_t spare;
+	uint32_t place;     /* small: PLACE_*, or the number of the lane that owns it */
+	uint32_t next, prev;/* small, LISTED: neighbours in the class's list, number + 1; 0: none */
+	uint32_t hint;      /* small: where to look for a free block first */
+	uint32_t witness;   /* small: a block that was allocated when last looked at */
+	uint64_t attempt;   /* small: no attempt with a higher number has allocated here */
 	uint64_t owner;     /* large: as a block's header */
+	uint64_t spare;
 };
+
+enum span_pages { PAGES_NONE, PAGES_THERE, PAGES_GOING /* some may be, and not zero */ };
+
+#define PLACE_FULL 0u
+#define PLACE_LISTED UINT32_MAX
 
 struct crew__heap {
 	uint32_t guard;
 	uint32_t high;      /* spans whose table entries are committed */
 	uint32_t limit;     /* spans that fit into the region */
 	uint32_t hint;
-	uint32_t first[CLASSES]; /* lists of small runs with free blocks: number + 1 */
-	uint64_t used, peak, blocks, committed;
+	uint32_t first[CLASSES], last[CLASSES]; /* lists of small runs with free blocks: number + 1 */
+	uint64_t in_runs;   /* bytes of all runs */
+	uint64_t peak;      /* the highest in_runs so far */
+	uint64_t committed;
 	uint64_t attempts;  /* last attempt number given */
 	uint64_t table, data; /* offsets */
 };
 
-/* Headers of blocks: 0 free, 1 the family's, else 2 * attempt + 1. */
-#define HEADER_FAMILY UINT64_C(1)
+/* Where the heap is in this process: the same in all of the family, set by its founder. */
+struct crew__heap_view { struct crew__heap *heap; struct span *table; char *data; };
+extern struct crew__heap_view crew__heap_view;
 
 static inline struct crew__heap *heap_of_family(void)
 {
-	return (struct crew__heap *)crew__at(crew__family.region->heap);
+	return crew__heap_view.heap;
 }
-static inline struct span *span_at(struct crew__heap *heap, uint32_t number)
+static inline struct span *span_at(uint32_t number)
 {
-	return (struct span *)crew__at(heap->table) + number;
+	return crew__heap_view.table + number;
 }
-static inline char *span_base(struct crew__heap *heap, uint32_t number)
+static inline char *span_base(uint32_t number)
 {
-	return (char *)crew__at(heap->data) + number * SPAN_BYTES;
+	return crew__heap_view.data + number * SPAN_BYTES;
 }
-
-/* The block sizes. class_of: the smallest class for a size and alignment, or CLASSES. */
-uint32_t crew__class_size(uint32_t class);
-uint32_t crew__class_of(uint64_t size, uint64_t alignment);
-uint32_t crew__class_run(uint32_t class); /* spans in one run */
-/* Where the blocks of a small run begin (after the headers), and how many there are. */
-uint32_t crew__class_layout(uint32_t class, uint32_t *ret_count);
+static inline uint32_t peek32(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
 
 /* All below: inside a section on heap->guard. */
 
-/* Find `run` free spans at an address aligned to `alignment`, commit them, make them the head of kind `kind`. -ENOMEM. */
+/*
+ * Find `run` free spans at an address aligned to `alignment`, commit them, make them the head of kind `kind`. *ret_fresh: no page
+ * of them has been used, so they are zero. Commits what the section has set so far. -ENOMEM.
+ */
 int crew__span_take(struct crew__lane *lane, struct crew__heap *heap, uint32_t run, uint64_t alignment,
-		enum span_kind kind, uint32_t *ret);
+		enum span_kind kind, uint32_t *ret, bool *ret_fresh);
 /* Make a run free. */
 void crew__span_give(struct crew__lane *lane, struct crew__heap *heap, uint32_t number);
-/* Give the pages of free spans back to the system. Commits what the section has set so far. */
+/* Give the pages of free spans [number, number + run) back to the system, unless few are free. Commits what the section has set so far. */
 void crew__span_return_pages(struct crew__lane *lane, struct crew__heap *heap, uint32_t number, uint32_t run);
-
-/* Allocate a block with that header; free one. free: NULL, or what is wrong with the address. */
-int crew__block_take(struct crew__lane *lane, struct crew__heap *heap, uint64_t size, uint64_t alignment,
-		uint64_t header, void **ret);
-const char *crew__block_give(struct crew__lane *lane, struct crew__heap *heap, void *block);
-/* The header of an allocated block, its usable size and its head; NULL if there is no block at that address. */
-uint64_t *crew__block_header(struct crew__heap *heap, const void *block, uint64_t *ret_size, uint32_t *ret_head);
+/* If free spans have more than twice `keep` bytes of pages: all but `keep` of them. Commits, if it is so. */
+#define KEEP (UINT64_C(16) << 20)
+void crew__span_trim(struct crew__lane *lane, struct crew__heap *heap, uint64_t keep);
+/* The first head at or after a place in the table; heap->high: none. */
+uint32_t crew__span_next(const struct crew__heap *heap, uint32_t from);
+/* The same from a place where a head or a free entry is. */
+uint32_t crew__span_skip_free(const struct crew__heap *heap, uint32_t from);
+/* Whether there is the head of a run of small blocks. */
+bool crew__span_is_small(const struct crew__heap *heap, uint32_t number);
 
 #endif

@@ -63,7 +63,8 @@ bool crew__lane_is_empty(const struct crew__lane *lane)
 {
 	if (__atomic_load_n(&lane->leases, __ATOMIC_RELAXED) || __atomic_load_n(&lane->attempt, __ATOMIC_RELAXED) ||
 			__atomic_load_n(&lane->queue, __ATOMIC_RELAXED) || __atomic_load_n(&lane->queue_block, __ATOMIC_RELAXED) ||
-			__atomic_load_n(&lane->queue_late, __ATOMIC_RELAXED))
+			__atomic_load_n(&lane->queue_late, __ATOMIC_RELAXED) || __atomic_load_n(&lane->desk, __ATOMIC_RELAXED) ||
+			__atomic_load_n(&lane->freeing, __ATOMIC_RELAXED))
 		return false;
 	for (int i = 0; i < CREW__HOLDS; i++)
 		if (__atomic_load_n(&lane->hold[i], __ATOMIC_RELAXED))
@@ -115,6 +116,7 @@ void crew__lane_free(struct crew__lane *lane)
 	__atomic_store_n(&lane->attempt, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->reading, 0, __ATOMIC_RELEASE);
+	lane->slow_allocs = 0;
 	lane->process = 0;
 	__atomic_store_n(&lane->high_hold, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->id, crew__id(crew__number(lane->id), crew__generation(lane->id) + 1), __ATOMIC_RELEASE);

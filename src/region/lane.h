@@ -50,13 +50,16 @@ struct crew__lane {
 	uint64_t owed[CREW__BELLS]; /* bells that the section it is in or has just left changes and rings */
 	uint64_t attempt;     /* not 0: inside attempt number `attempt` of a task (memory) */
 	uint64_t attempt_blocks; /* blocks that this attempt has allocated (memory): 0 spares a search */
+	uint64_t desk;        /* what it allocates from without the guard (memory); 0: nothing yet */
+	uint32_t freeing;     /* run of blocks that it is freeing one of, number + 1 (memory) */
+	uint32_t slow_allocs; /* before it got a desk (memory) */
 	uint64_t leases;      /* messages under lease or on loan to this lane, of all queues (channel) */
 	uint64_t queue;       /* the queue that it is inside an operation on, 0: none: where its claims are looked for, and why it is not freed */
 	uint64_t queue_block; /* block that is about to become part of that queue, or already is */
 	uint64_t queue_late;  /* the queue for dead letters that it, sweeping, has moved one to */
 	uint64_t publish[2];  /* offset and value of a store that a section owes once it has committed (sync); offset 0: none */
 	uint64_t reading;     /* 1 + the epoch since which it reads maps (memory); 0: it reads none */
-	uint64_t mine[6];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
+	uint64_t mine[7];     /* blocks in this thread's hands between two sections (memory): freed if it dies */
 	uint64_t log;         /* what it has saved under its locks (sync/undo.h), in hand 4 or 5; 0: nothing yet */
 	uint32_t logged;      /* places for locks in that log that are in use; 0 spares each release a look */
 	uint64_t wants;       /* what its next sleep is for, as a hold word (sync/circle.h); 0: a lock word, or nobody in particular */

@@ -59,7 +59,7 @@ int killpoint(const struct killpoint *point, void *shared);
 		int killed = killpoint(&rows[index], shared); \
 		if (killed < 0) \
 			SKIP("ptrace is refused here"); \
-		ck_assert_int_gt(killed, 5); \
+		ck_assert_int_gt(killed, 0); \
 		end(); \
 	}
 
