@@ -88,8 +88,10 @@ static void finish(struct crew__supervisor *s, unsigned i, crew_time deadline, s
 {
 	struct watch *watch = &s->watch[i];
 	int r = crew_process_join(watch->process, deadline, ret);
-	if (r < 0 && kill_one(watch))
+	if (r < 0) { /* also where it has ended, and its reaper is late: else its handle would stay */
+		kill_one(watch);
 		r = crew_process_join(watch->process, crew_after(KILL_TIME), ret);
+	}
 	r = crew_process_close(watch->process);
 	(void)r; /* it hangs in the kernel: it ends with us at the latest */
 	watch->process = NULL;
