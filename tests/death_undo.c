@@ -1,6 +1,6 @@
 /*
  * death_undo.c - processes killed at every instruction of sections with an undo log, of the sweep that plays it back,
- * and of an acquire that looks for deadlocks
+ * of an acquire that looks for deadlocks, of once and latch
  */
 #include "family.h"
 
@@ -15,6 +15,8 @@
 static struct shared {
 	struct crew_lock a_lock, b_lock;
 	struct crew_rwlock rwlock;
+	struct crew_once once;
+	struct crew_latch latch;
 	int64_t a, b; /* a + b is 0, and b the number of transfers, whenever the locks are free */
 	int64_t audited, bad_audits, stop;
 	unsigned char large[4000];
@@ -141,9 +143,9 @@ static void check_named(void *shared, bool completed)
 TEST(a_transfer_under_two_locks_is_whole_or_never_was, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = note_before, .prepare = name_both, .operation = change_and_give, .check = check_named, .seconds = 0.8 },
-		{ .before = note_before, .prepare = warm, .operation = transfer, .check = check_transfer, .seconds = 0.8 },
-		{ .before = note_before, .prepare = warm, .operation = transfer_and_commit, .check = check_transfer, .seconds = 0.8 },
+		{ .before = note_before, .prepare = name_both, .operation = change_and_give, .check = check_named, .seconds = 0.5 },
+		{ .before = note_before, .prepare = warm, .operation = transfer, .check = check_transfer, .seconds = 0.5 },
+		{ .before = note_before, .prepare = warm, .operation = transfer_and_commit, .check = check_transfer, .seconds = 0.5 },
 	};
 	kill_everywhere(points, 3);
 }
@@ -223,7 +225,7 @@ static void check_rwlock(void *shared, bool completed)
 TEST(readers_never_see_half_of_what_a_writer_had_saved, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = note_before, .prepare = warm_writer, .operation = write_and_release, .check = check_rwlock, .seconds = 0.8 },
+		{ .before = note_before, .prepare = warm_writer, .operation = write_and_release, .check = check_rwlock, .seconds = 0.5 },
 	};
 	kill_everywhere(points, 1);
 }
@@ -276,9 +278,87 @@ static void check_checked(void *shared, bool completed)
 TEST(whoever_looks_for_deadlocks_may_die_of_it, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = hold_checked, .prepare = warm_checked, .operation = want_checked, .check = check_checked, .seconds = 0.8 },
+		{ .before = hold_checked, .prepare = warm_checked, .operation = want_checked, .check = check_checked, .seconds = 0.5 },
 	};
 	kill_everywhere(points, 1);
+}
+
+/* ---- once, latch ---- */
+
+static int count_run(void *unused, bool again)
+{
+	(void)unused;
+	(void)again;
+	__atomic_fetch_add(&s->a, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static void fresh_once(void *shared)
+{
+	(void)shared;
+	s->once = (struct crew_once){ 0 };
+	s->a = 0;
+}
+
+static void run_once(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_once(&s->once, count_run, NULL, CREW_FOREVER));
+}
+
+static void check_once(void *shared, bool completed)
+{
+	(void)shared;
+	must(crew_once(&s->once, count_run, NULL, SOON));
+	ck_assert(s->a == 1 || (s->a == 2 && !completed));
+	ck_assert(crew_once_is_done(&s->once));
+	s->a = s->b = 0;
+}
+
+static pthread_t waiter;
+static int waited;
+
+static void *wait_for_latch(void *unused)
+{
+	waited = crew_latch_wait(&s->latch, SOON);
+	return unused;
+}
+
+static void latch_and_waiter(void *shared)
+{
+	(void)shared;
+	crew_latch_init(&s->latch, 1);
+	waiter = start(wait_for_latch, NULL);
+}
+
+static void owe(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_latch_owe(&s->latch));
+}
+
+static void pay(void *shared)
+{
+	(void)shared;
+	do_or_exit(crew_latch_down(&s->latch, 1));
+}
+
+static void check_latch(void *shared, bool completed)
+{
+	(void)shared;
+	crew__lane_reap_all();
+	pthread_join(waiter, NULL);
+	ck_assert(waited == 0 || (waited == CREW_OWNER_DIED && !completed));
+	ck_assert_uint_eq(crew_latch_count(&s->latch), 0);
+}
+
+TEST(once_is_once_and_what_is_owed_is_counted_once, .timeout = 300)
+{
+	static const struct killpoint points[] = {
+		{ .before = fresh_once, .prepare = warm_checked, .operation = run_once, .check = check_once, .seconds = 0.5 },
+		{ .before = latch_and_waiter, .prepare = owe, .operation = pay, .check = check_latch, .seconds = 0.5 },
+	};
+	kill_everywhere(points, 2);
 }
 
 /* ---- the sweeper is killed ---- */
@@ -332,8 +412,8 @@ static void check_take_over(void *shared, bool completed)
 TEST(a_log_half_played_back_is_played_again, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = leave_half_a_section, .prepare = join_family, .operation = sweep, .check = check_sweep, .seconds = 0.8 },
-		{ .before = leave_half_a_section, .prepare = join_family, .operation = take_over, .check = check_take_over, .seconds = 0.8 },
+		{ .before = leave_half_a_section, .prepare = join_family, .operation = sweep, .check = check_sweep, .seconds = 0.5 },
+		{ .before = leave_half_a_section, .prepare = join_family, .operation = take_over, .check = check_take_over, .seconds = 0.5 },
 	};
 	kill_everywhere(points, 2);
 }

@@ -22,6 +22,8 @@
 #include <crew/condition.h>
 #include <crew/event.h>
 #include <crew/barrier.h>
+#include <crew/once.h>
+#include <crew/latch.h>
 #include <crew/process.h>
 #include <crew/pipe.h>
 #include <crew/tube.h>

@@ -61,7 +61,8 @@ int crew_observe(struct crew_observation *ret)
 	return crew_memory_stats(&ret->memory);
 }
 
-static const char *const hold_names[] = { "nothing", "lock", "section", "read lock", "permits", "barrier" };
+static const char *const hold_names[] = { "nothing", "lock", "section", "read lock", "permits", "barrier", "messages of queue",
+	"counts owed to latch" };
 
 static void print_lane(FILE *stream, const struct crew__lane *lane)
 {

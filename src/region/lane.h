@@ -28,7 +28,8 @@ enum crew__hold {
 	CREW__HOLD_READ,   /* an rwlock, for reading */
 	CREW__HOLD_PERMIT, /* `count` permits of a semaphore */
 	CREW__HOLD_PARTY,  /* party of a barrier */
-	CREW__HOLD_QUEUE   /* `count` messages of a queue, under lease or on loan: the queue's own words say which */
+	CREW__HOLD_QUEUE,  /* `count` messages of a queue, under lease or on loan: the queue's own words say which */
+	CREW__HOLD_OWED    /* `count` counts of a latch that it is to make */
 };
 #define CREW__HOLDS 72  /* the last of them for guards alone: sections work also for who holds all it may */
 #define CREW__GUARDS 8

@@ -86,7 +86,7 @@ static uint32_t look(const struct crew__lane *dead)
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		enum crew__hold kind = crew__hold_kind(__atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE));
 		found |= kind == CREW__HOLD_READ ? CREW_REPAIRED_READING : kind == CREW__HOLD_PERMIT ? CREW_REPAIRED_PERMITS :
-			kind == CREW__HOLD_PARTY ? CREW_REPAIRED_BARRIER : 0;
+			kind == CREW__HOLD_PARTY ? CREW_REPAIRED_BARRIER : kind == CREW__HOLD_OWED ? CREW_REPAIRED_LATCH : 0;
 	}
 	return found;
 }
@@ -130,6 +130,7 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 		switch (hold ? crew__hold_kind(hold) : CREW__HOLD_NONE) {
 		case CREW__HOLD_PERMIT: crew__semaphore_sweep(object, dead, i); break;
 		case CREW__HOLD_PARTY: crew__barrier_sweep(object, dead, i, clean); break;
+		case CREW__HOLD_OWED: crew__latch_sweep(object, dead, i); break;
 		case CREW__HOLD_NONE: case CREW__HOLD_LOCK: case CREW__HOLD_GUARD: case CREW__HOLD_READ: case CREW__HOLD_QUEUE: break;
 		}
 	}
