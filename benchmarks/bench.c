@@ -207,7 +207,7 @@ int main(int argc, char **argv)
 	must(sched_getaffinity(0, sizeof usable, &usable) < 0 ? -errno : 0);
 	must(crew_init(NULL));
 
-	const struct measure *const lists[] = { bench_lock, bench_sync, bench_heap, bench_start, bench_message, bench_pool };
+	const struct measure *const lists[] = { bench_lock, bench_sync, bench_heap, bench_start, bench_message, bench_queue, bench_pool };
 	json_t *rows = json_array(), *missing = json_array(), *text;
 	bool any = false;
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

@@ -34,7 +34,7 @@ struct measure {
 };
 
 /* One list per subject, ended by an entry without a name. */
-extern const struct measure bench_lock[], bench_sync[], bench_heap[], bench_start[], bench_message[], bench_pool[];
+extern const struct measure bench_lock[], bench_sync[], bench_heap[], bench_start[], bench_message[], bench_queue[], bench_pool[];
 
 /* End the benchmark with a message if the call did not return 0. */
 #define must(call) bench_must(call, #call)

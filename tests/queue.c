@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <crew/crew.h>
-#include "channel/ring.h"
+#include "channel/ring_walk.h"
 #include "region/lane.h"
 
 static struct shared {

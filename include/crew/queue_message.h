@@ -11,12 +11,16 @@
  *     ...
  *     r = crew_queue_publish(q, &loan, deadline);      // as a put, without a copy
  *
+ *     struct iovec jobs[16] = { ... };
+ *     r = crew_queue_put_many(q, jobs, 16, deadline);  // one step, all or none
+ *
  * Leases and loans belong to the thread that has them: 64 at most. When it ends, in any way, leases go back and
  * loans are gone.
  */
 #ifndef CREW_QUEUE_MESSAGE_H
 #define CREW_QUEUE_MESSAGE_H
 
+#include <sys/uio.h>
 #include <crew/queue.h>
 
 CREW_BEGIN
@@ -53,6 +57,21 @@ CREW_API CREW_CHECKED int crew_queue_publish(struct crew_queue *queue, struct cr
 
 /* Give it back unused. -EPERM: not this thread's. */
 CREW_API CREW_CHECKED int crew_queue_drop_loan(struct crew_queue *queue, struct crew_loan *loan);
+
+/*
+ * Many messages in one step, all or none. They take one place of the queue and stay in their order; who gets fewer leaves the
+ * rest to come before all others. 1 to CREW_QUEUE_MANY. Errors as put, and -EINVAL: too many, or none.
+ */
+#define CREW_QUEUE_MANY 1024u
+CREW_API CREW_CHECKED int crew_queue_put_many(struct crew_queue *queue, const struct iovec *messages, unsigned count,
+		crew_time deadline);
+
+/*
+ * Get up to `count` messages: waits for the first, then takes what is there and fits. rooms[i].iov_len is how much fits,
+ * then how large it was. Returns and errors as get; after -EMSGSIZE rooms[0].iov_len tells how large.
+ */
+CREW_API CREW_CHECKED int crew_queue_get_many(struct crew_queue *queue, struct iovec *rooms, unsigned count,
+		unsigned *ret_count, crew_time deadline);
 
 CREW_END
 #endif

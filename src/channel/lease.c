@@ -81,10 +81,12 @@ int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_tim
 		if (r != 0)
 			break;
 		claimed = crew__queue_claim(ring, lane, &claim);
-		if (!claimed)
+		if (claimed && claim.node->size & CREW__BATCH)
+			r = crew__batch_take(queue, ring, lane, &claim);
+		if (!claimed || r < 0)
 			subtract(lane, queue);
 	}
-	if (claimed) {
+	if (r == 0) {
 		*ret = (struct crew_message){ crew__node_payload(&claim), claim.node->size & CREW__SIZE,
 			crew__header_attempt(claim.header), claim.index };
 		crew__queue_news(lane, &queue->drained_, 1);

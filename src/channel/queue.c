@@ -45,28 +45,6 @@ int crew_queue_init_sized(struct crew_queue *queue, const struct crew_queue_opti
 	return 0;
 }
 
-int crew__queue_enter(struct crew_queue *queue, struct crew__lane **ret_lane, struct crew__ring **ret_ring)
-{
-	struct crew__lane *lane;
-	int r = crew__lane_for(queue, sizeof *queue, &lane);
-	if (r < 0)
-		return r;
-	__atomic_store_n(&lane->queue, crew__offset(queue), __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	*ret_lane = lane;
-	*ret_ring = crew__ring_of(queue);
-	if (__builtin_expect(*ret_ring == NULL, 0))
-		r = crew__ring_make(queue, lane, ret_ring);
-	if (r < 0)
-		crew__queue_leave(lane);
-	return r;
-}
-
-void crew__queue_leave(struct crew__lane *lane)
-{
-	__atomic_store_n(&lane->queue, 0, __ATOMIC_RELEASE);
-}
-
 void crew__queue_gone(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane)
 {
 	struct crew__claim first;
@@ -122,11 +100,13 @@ int crew__queue_publish(struct crew_queue *queue, struct crew__ring *ring, struc
 	return r;
 }
 
-static int fill(struct crew__lane *lane, struct crew__claim *claim, const void *data, size_t size)
+int crew__node_fill(struct crew__lane *lane, struct crew__claim *claim, const void *data, size_t size)
 {
 	if (size <= CREW__INLINE) {
 		uint64_t word[2] = { 0 };
-		if (size)
+		if (size == sizeof *word)
+			memcpy(word, data, sizeof *word);
+		else if (size)
 			memcpy(word, data, size);
 		__atomic_store_n(&claim->node->word[0], word[0], __ATOMIC_RELAXED); /* others may look, in vain */
 		__atomic_store_n(&claim->node->word[1], word[1], __ATOMIC_RELAXED);
@@ -141,7 +121,7 @@ static int fill(struct crew__lane *lane, struct crew__claim *claim, const void *
 }
 
 /* Wait without a node while it is full: so there are hardly more nodes than messages. */
-static int wait_room(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, crew_time deadline)
+int crew__queue_wait_room(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, crew_time deadline)
 {
 	struct crew__pause pause = { 0 };
 	while (crew__ring_is_full(ring)) {
@@ -162,11 +142,11 @@ int crew_queue_put(struct crew_queue *queue, const void *data, size_t size, crew
 	int r = crew__queue_enter(queue, &lane, &ring);
 	if (r < 0)
 		return r;
-	r = wait_room(queue, ring, lane, deadline);
+	r = crew__queue_wait_room(queue, ring, lane, deadline);
 	if (r == 0)
 		r = crew__node_claim(ring, lane, &claim);
 	if (r == 0) {
-		r = fill(lane, &claim, data, size);
+		r = crew__node_fill(lane, &claim, data, size);
 		if (r == 0)
 			r = crew__queue_publish(queue, ring, lane, &claim, deadline);
 		if (r < 0)
@@ -256,57 +236,88 @@ static bool get_inline(struct crew__ring *ring, const struct crew__claim *claim,
 		return false;
 	if (crew__header_state(claim->header) == CREW__QUEUED)
 		crew__ring_left(ring, claim->ticket);
-	if (data && size)
+	if (data && size == sizeof *word)
+		memcpy(data, word, sizeof *word);
+	else if (data && size)
 		memcpy(data, word, size);
 	return true;
 }
 
-static int get(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, void *data, size_t capacity,
-		size_t *ret_size, crew_time deadline)
+/* Copy out one message or, of a batch, up to `count` that fit: how many; 0: somebody was quicker. -EMSGSIZE. */
+static int get_found(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *claim,
+		struct iovec *rooms, unsigned count)
 {
+	uint64_t size = __atomic_load_n(&claim->node->size, __ATOMIC_RELAXED), bytes = size & CREW__SIZE;
+	if (size & CREW__BATCH)
+		return crew__queue_claim(ring, lane, claim) ? crew__batch_get(queue, ring, lane, claim, rooms, count) : 0;
+	if (bytes > rooms->iov_len) {
+		if (crew__header_load(claim->node) != claim->header)
+			return 0;
+		rooms->iov_len = bytes;
+		return -EMSGSIZE;
+	}
+	if (size <= CREW__INLINE) {
+		if (!get_inline(ring, claim, rooms->iov_base, bytes))
+			return 0;
+	} else {
+		if (!crew__queue_claim(ring, lane, claim))
+			return 0;
+		if (rooms->iov_base && bytes)
+			memcpy(rooms->iov_base, crew__node_payload(claim), bytes);
+		crew__node_release(lane, claim, CREW__HAND);
+	}
+	rooms->iov_len = bytes;
+	return 1;
+}
+
+/* Waits for the first only: how many, CREW_END_OF_DATA in *ret_end, or an error. */
+static inline int get(struct crew_queue *queue, struct iovec *rooms, unsigned count, int *ret_end, crew_time deadline)
+{
+	struct crew__lane *lane;
+	struct crew__ring *ring;
 	struct crew__pause pause = { 0 };
 	struct crew__claim claim;
-	for (;;) {
-		int r = crew__queue_wait_found(queue, ring, lane, &pause, deadline, &claim);
+	unsigned got = 0;
+	int r = crew__queue_enter(queue, &lane, &ring);
+	if (r < 0)
+		return r;
+	while (got < count) {
+		r = got ? crew__queue_find(queue, ring, lane, &claim) :
+			crew__queue_wait_found(queue, ring, lane, &pause, deadline, &claim);
 		if (r != 0)
-			return r;
-		uint64_t size = __atomic_load_n(&claim.node->size, __ATOMIC_RELAXED) & CREW__SIZE;
-		bool is_inline = __atomic_load_n(&claim.node->size, __ATOMIC_RELAXED) <= CREW__INLINE;
-		if (size > capacity) {
-			if (crew__header_load(claim.node) != claim.header)
-				continue;
-			if (ret_size)
-				*ret_size = size;
-			crew__queue_news(lane, &queue->filled_, 1); /* somebody else may have the room, and we the wake-up */
-			return -EMSGSIZE;
-		}
-		if (is_inline ? !get_inline(ring, &claim, data, size) : !crew__queue_claim(ring, lane, &claim))
-			continue;
-		if (ret_size)
-			*ret_size = size;
-		if (!is_inline) {
-			if (data && size)
-				memcpy(data, crew__node_payload(&claim), size);
-			crew__node_release(lane, &claim, CREW__HAND);
-		}
-		return 0;
+			break;
+		r = get_found(queue, ring, lane, &claim, rooms + got, count - got);
+		if (r < 0)
+			break;
+		got += (unsigned)r;
 	}
+	*ret_end = r == CREW_END_OF_DATA && got == 0;
+	if (got) {
+		crew__queue_news(lane, &queue->drained_, got);
+		crew__queue_gone(queue, ring, lane);
+	} else if (r == -EMSGSIZE) { /* somebody else may have the room, and we the wake-up */
+		crew__queue_news(lane, &queue->filled_, 1);
+	}
+	crew__queue_leave(lane);
+	return got ? (int)got : r;
 }
 
 int crew_queue_get(struct crew_queue *queue, void *data, size_t size, size_t *ret_size, crew_time deadline)
 {
-	struct crew__lane *lane;
-	struct crew__ring *ring;
-	int r = crew__queue_enter(queue, &lane, &ring);
-	if (r < 0)
-		return r;
-	r = get(queue, ring, lane, data, size, ret_size, deadline);
-	if (r == 0) {
-		crew__queue_news(lane, &queue->drained_, 1);
-		crew__queue_gone(queue, ring, lane);
-	}
-	crew__queue_leave(lane);
-	return r;
+	struct iovec room = { data, size };
+	int end, r = get(queue, &room, 1, &end, deadline);
+	if (ret_size && ((r == 1 && !end) || r == -EMSGSIZE))
+		*ret_size = room.iov_len;
+	return r < 0 ? r : end ? CREW_END_OF_DATA : 0;
+}
+
+int crew_queue_get_many(struct crew_queue *queue, struct iovec *rooms, unsigned count, unsigned *ret_count, crew_time deadline)
+{
+	if (count == 0)
+		return -EINVAL;
+	int end, r = get(queue, rooms, count, &end, deadline);
+	*ret_count = r < 0 || end ? 0 : (unsigned)r;
+	return r < 0 ? r : end ? CREW_END_OF_DATA : 0;
 }
 
 /* ---- all of it ---- */

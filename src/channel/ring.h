@@ -120,12 +120,6 @@ static inline struct crew__ring *crew__ring_of(const struct crew_queue *queue)
 }
 int crew__ring_make(struct crew_queue *queue, struct crew__lane *lane, struct crew__ring **ret);
 
-/* How many nodes there are; number `index` of them. */
-uint32_t crew__nodes(const struct crew__ring *ring);
-void crew__node_at(struct crew__ring *ring, uint32_t index, struct crew__claim *ret);
-
-/* FREE -> ALLOC(lane). 0, -ENOMEM, ... */
-int crew__node_claim(struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *ret);
 /* Room for `size` bytes in the block of a node of ours. */
 int crew__node_room(struct crew__lane *lane, struct crew__claim *claim, uint64_t size);
 /* A node of ours becomes FREE, and gives a large block back. */
@@ -134,16 +128,7 @@ void crew__node_release(struct crew__lane *lane, struct crew__claim *claim, unsi
 void crew__block_give_up(struct crew__lane *lane, uint64_t *where, unsigned hand);
 void *crew__node_payload(const struct crew__claim *claim);
 
-/* ALLOC(lane) -> in the ring: 0; -EAGAIN: full; -EPIPE: closed. */
-int crew__ring_publish(struct crew__ring *ring, struct crew__claim *claim);
-bool crew__ring_is_full(struct crew__ring *ring);
 void crew__ring_mark_end(struct crew__ring *ring);
-/* The oldest message: 0, its node as seen; -EAGAIN: none; CREW_END_OF_DATA: none, and the end mark follows. */
-int crew__ring_first(struct crew__ring *ring, struct crew__claim *ret);
-/* The oldest that came back: 0 or -EAGAIN. */
-int crew__ring_first_back(struct crew__ring *ring, struct crew__claim *ret);
-/* A message of the ring, claimed, has left it. */
-void crew__ring_left(struct crew__ring *ring, uint64_t ticket);
 /* Messages in the ring, and how many nodes are in one of these states (bits 1 << state). */
 uint32_t crew__ring_length(struct crew__ring *ring);
 uint32_t crew__nodes_in(struct crew__ring *ring, unsigned states);

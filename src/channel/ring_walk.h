@@ -1,0 +1,173 @@
+/*
+ * ring_walk.h - the way of each message through the ring, inline: see ring.c for what holds
+ */
+#ifndef CREW_CHANNEL_RING_WALK_H
+#define CREW_CHANNEL_RING_WALK_H
+
+#include "channel/ring.h"
+
+#define CREW__LOOK_EVERY 64u /* tickets: at the length, for `highest` */
+
+static inline uint64_t crew__load(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+/* A hint grows; if a late store makes it smaller that costs a walk, no more. */
+static inline void crew__hint(uint64_t *hint, uint64_t value)
+{
+	if ((int64_t)(value - __atomic_load_n(hint, __ATOMIC_RELAXED)) > 0)
+		__atomic_store_n(hint, value, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t crew__chunk_nodes(const struct crew__ring *ring, uint32_t chunk)
+{
+	return UINT64_C(1) << (ring->nodes_shift + (chunk ? chunk - 1 : 0));
+}
+
+/* How many nodes there are; number `index` of them. */
+static inline uint32_t crew__nodes(const struct crew__ring *ring)
+{
+	uint32_t chunks = 1;
+	while (chunks < CREW__CHUNKS && crew__load(&ring->chunk[chunks]))
+		chunks++;
+	return UINT32_C(1) << (ring->nodes_shift + chunks - 1);
+}
+
+static inline void crew__node_at(struct crew__ring *ring, uint32_t index, struct crew__claim *ret)
+{
+	uint32_t high = index >> ring->nodes_shift;
+	uint32_t chunk = high ? 32u - (uint32_t)__builtin_clz(high) : 0;
+	uint64_t count = crew__chunk_nodes(ring, chunk), inside = chunk ? index - count : index;
+	struct crew__node *nodes = crew__at(crew__load(&ring->chunk[chunk]));
+	ret->index = index;
+	ret->node = nodes + inside;
+	ret->kept = (struct crew__kept *)(void *)(nodes + count) + inside;
+}
+
+/* FREE -> ALLOC(lane). 0, -ENOMEM, ... */
+int crew__node_add(struct crew__ring *ring, struct crew__lane *lane, uint32_t nodes); /* as many again */
+static inline int crew__node_claim(struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *ret)
+{
+	uint64_t mine = crew__header(CREW__ALLOC, crew__lane_id(lane), 0, 0);
+	for (;;) {
+		/* Messages come and go in the order of tickets, so the next node is nearly always free. */
+		uint32_t nodes = crew__nodes(ring), from = (uint32_t)__atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
+		for (uint32_t i = 0; i < nodes; i++) {
+			crew__node_at(ring, (from + i) & (nodes - 1), ret);
+			if (__atomic_load_n(&ret->node->header, __ATOMIC_RELAXED) == 0 && crew__header_move(ret->node, 0, mine)) {
+				ret->header = mine;
+				return 0;
+			}
+		}
+		int r = crew__node_add(ring, lane, nodes);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* From `ticket`, which has been put or is the next: the first that has not been put, or that is the end mark. */
+static inline uint64_t crew__walk_tail(struct crew__ring *ring, uint64_t ticket, uint64_t *ret_cell)
+{
+	for (;;) {
+		uint64_t cell = crew__load(crew__cell(ring, ticket)), lap = crew__lap(ring, ticket);
+		*ret_cell = cell;
+		if (cell >> 24 < lap || cell == crew__cell_word(ring, ticket, CREW__END_MARK))
+			return ticket;
+		ticket += cell >> 24 > lap ? ((cell >> 24) - lap) << ring->cells_shift : 1; /* what others put there came after this */
+	}
+}
+
+/* From `ticket`, below which all have left: the first that has not left, or not come. -EAGAIN: that; or the end mark. */
+static inline int crew__walk_head(struct crew__ring *ring, uint64_t ticket, struct crew__claim *ret)
+{
+	for (;; ticket++) {
+		uint64_t cell = crew__load(crew__cell(ring, ticket)), lap = crew__lap(ring, ticket);
+		ret->ticket = ticket;
+		if (cell >> 24 < lap)
+			return -EAGAIN;
+		if (cell >> 24 > lap) { /* all up to one lap before what is there now have left */
+			ticket += ((cell >> 24) - lap - 1) << ring->cells_shift;
+			continue;
+		}
+		if ((cell & CREW__END_MARK) == CREW__END_MARK)
+			return CREW_END_OF_DATA;
+		crew__node_at(ring, cell & CREW__END_MARK, ret);
+		ret->header = crew__header_load(ret->node);
+		if (crew__header_state(ret->header) == CREW__QUEUED &&
+				crew__header_ticket(ret->header) == (ticket & ((UINT64_C(1) << 38) - 1)))
+			return 0;
+	}
+}
+
+/* Whether ticket t must wait until others have left. */
+static inline bool crew__no_room(struct crew__ring *ring, uint64_t ticket)
+{
+	struct crew__claim first;
+	uint64_t length = ticket - __atomic_load_n(&ring->head_seen, __ATOMIC_RELAXED);
+	if (length < ring->capacity && ticket % CREW__LOOK_EVERY)
+		return false;
+	crew__walk_head(ring, crew__load(&ring->head), &first);
+	crew__hint(&ring->head_seen, first.ticket);
+	length = ticket - first.ticket;
+	if ((int64_t)length < 0) /* it is long taken */
+		return false;
+	crew__hint(&ring->highest, length < ring->capacity ? length + 1 : length);
+	return length >= ring->capacity;
+}
+
+static inline bool crew__ring_is_full(struct crew__ring *ring)
+{
+	uint64_t cell, tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
+	if (tail - __atomic_load_n(&ring->head_seen, __ATOMIC_RELAXED) < ring->capacity)
+		return false;
+	tail = crew__walk_tail(ring, crew__load(&ring->tail), &cell);
+	return cell != crew__cell_word(ring, tail, CREW__END_MARK) && crew__no_room(ring, tail);
+}
+
+/* ALLOC(lane) -> in the ring: 0; -EAGAIN: full; -EPIPE: closed. */
+static inline int crew__ring_publish(struct crew__ring *ring, struct crew__claim *claim)
+{
+	uint32_t number = crew__header_lane(claim->header);
+	for (uint64_t ticket = crew__load(&ring->tail), cell;;) {
+		ticket = crew__walk_tail(ring, ticket, &cell);
+		if (cell == crew__cell_word(ring, ticket, CREW__END_MARK))
+			return -EPIPE;
+		if (crew__no_room(ring, ticket))
+			return -EAGAIN;
+		claim->header = crew__header(CREW__QUEUED, number, 1, ticket);
+		__atomic_store_n(&claim->node->header, claim->header, __ATOMIC_RELEASE);
+		if (!__atomic_compare_exchange_n(crew__cell(ring, ticket), &cell, crew__cell_word(ring, ticket, claim->index),
+				false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)) /* (A) */
+			continue;
+		crew__hint(&ring->tail, ticket + 1);
+		return 0;
+	}
+}
+
+/* The oldest message: 0, its node as seen; -EAGAIN: none; CREW_END_OF_DATA: none, and the end mark follows. */
+static inline int crew__ring_first(struct crew__ring *ring, struct crew__claim *ret)
+{
+	uint64_t from = crew__load(&ring->head);
+	int r = crew__walk_head(ring, from, ret);
+	if (ret->ticket != from)
+		crew__hint(&ring->head, ret->ticket);
+	return r;
+}
+
+/* A message of the ring, claimed, has left it. */
+static inline void crew__ring_left(struct crew__ring *ring, uint64_t ticket)
+{
+	crew__hint(&ring->head, ticket + 1);
+}
+
+/* The oldest that came back: 0 or -EAGAIN. */
+int crew__ring_search_back(struct crew__ring *ring, uint64_t back, struct crew__claim *ret);
+static inline int crew__ring_first_back(struct crew__ring *ring, struct crew__claim *ret)
+{
+	uint64_t back = __atomic_load_n(&ring->back, __ATOMIC_SEQ_CST);
+	bool none = back == __atomic_load_n(&ring->back_seen, __ATOMIC_RELAXED);
+	return __builtin_expect(none, 1) ? -EAGAIN : crew__ring_search_back(ring, back, ret);
+}
+
+#endif
