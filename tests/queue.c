@@ -701,3 +701,260 @@ TEST(a_finished_queue_is_fresh_and_keeps_its_capacity)
 	ck_assert_uint_eq(get(), 0);
 	end();
 }
+
+/* ---- in place, and many at once ---- */
+
+TEST(a_loan_is_put_where_it_was_written)
+{
+	begin(2);
+	struct crew_loan loan, other;
+	must(crew_queue_loan(&s->queue, 1 << 20, &loan));
+	ck_assert_uint_eq((uintptr_t)loan.data % 16, 0);
+	memset(loan.data, 7, 1 << 20);
+	const void *written = loan.data;
+	other = loan;
+	must(crew_queue_publish(&s->queue, &loan, CREW_POLL));
+	ck_assert_ptr_null(loan.data);
+	must_be(-EPERM, crew_queue_publish(&s->queue, &other, CREW_POLL));
+	must_be(-EPERM, crew_queue_drop_loan(&s->queue, &other));
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	ck_assert_ptr_eq(m.data, written);
+	ck_assert_uint_eq(m.size, 1 << 20);
+	must(crew_queue_done(&s->queue, &m));
+
+	must(crew_queue_loan(&s->queue, 8, &loan));
+	memcpy(loan.data, "12345678", 8);
+	loan.size = 9;
+	must_be(-EINVAL, crew_queue_publish(&s->queue, &loan, CREW_POLL));
+	loan.size = 3;
+	must(crew_queue_publish(&s->queue, &loan, CREW_POLL));
+	char text[8];
+	size_t size;
+	must(crew_queue_get(&s->queue, text, 3, &size, CREW_POLL));
+	ck_assert_uint_eq(size, 3);
+	ck_assert_int_eq(memcmp(text, "123", 3), 0);
+	must(crew_queue_loan(&s->queue, 100, &loan));
+	must(crew_queue_drop_loan(&s->queue, &loan));
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	end();
+}
+
+TEST(a_loan_that_cannot_be_put_now_remains)
+{
+	begin(1);
+	struct crew_loan loan;
+	put(1);
+	must(crew_queue_loan(&s->queue, 4, &loan));
+	*(uint32_t *)loan.data = 2;
+	must_be(-ETIMEDOUT, crew_queue_publish(&s->queue, &loan, CREW_POLL));
+	ck_assert_uint_eq(get(), 1);
+	must(crew_queue_publish(&s->queue, &loan, CREW_POLL));
+	ck_assert_uint_eq(get(), 2);
+	must(crew_queue_loan(&s->queue, 4, &loan));
+	must(crew_queue_close(&s->queue, true));
+	must_be(-EPIPE, crew_queue_publish(&s->queue, &loan, CREW_POLL));
+	must(crew_queue_drop_loan(&s->queue, &loan));
+	must_be(CREW_END_OF_DATA, crew_queue_get(&s->queue, NULL, 0, NULL, CREW_POLL));
+	end();
+}
+
+static void *borrow_and_end(void *unused)
+{
+	struct crew_loan loan;
+	(void)unused;
+	for (int i = 0; i < 3; i++)
+		must(crew_queue_loan(&s->queue, 100000, &loan));
+	return NULL;
+}
+
+TEST(loans_of_a_thread_that_ended_are_gone)
+{
+	begin(0);
+	run(borrow_and_end, NULL);
+	crew__lane_reap_all();
+	ck_assert_uint_eq(crew__nodes_in(crew__ring_of(&s->queue), 1u << CREW__ALLOC), 0);
+	ck_assert_uint_eq(blocks_of_others(), blocks_before);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	end();
+}
+
+static void put_batch(uint32_t first, unsigned count)
+{
+	uint32_t number[64];
+	struct iovec messages[64];
+	for (unsigned i = 0; i < count; i++) {
+		number[i] = first + i;
+		messages[i] = (struct iovec){ &number[i], sizeof number[i] };
+	}
+	must(crew_queue_put_many(&s->queue, messages, count, CREW_FOREVER));
+}
+
+/* Up to `most` at once, and how many they were; they follow each other from `first` on. */
+static unsigned get_batch(uint32_t first, unsigned most)
+{
+	uint32_t number[64];
+	struct iovec rooms[64];
+	unsigned got;
+	for (unsigned i = 0; i < most; i++)
+		rooms[i] = (struct iovec){ &number[i], sizeof number[i] };
+	must(crew_queue_get_many(&s->queue, rooms, most, &got, CREW_POLL));
+	for (unsigned i = 0; i < got; i++) {
+		ck_assert_uint_eq(rooms[i].iov_len, sizeof number[i]);
+		ck_assert_uint_eq(number[i], first + i);
+	}
+	return got;
+}
+
+TEST(many_are_put_and_got_at_once_in_their_order)
+{
+	begin(3);
+	put_batch(0, 16);
+	ck_assert_uint_eq(get_batch(0, 16), 16);
+	put_batch(0, 16); /* one place for all of them */
+	put(16);
+	put_batch(17, 1);
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, NULL, 0, CREW_POLL));
+	ck_assert_uint_eq(get_batch(0, 5), 5); /* the rest stays, before the others */
+	ck_assert_uint_eq(get(), 5);
+	struct crew_message m, n;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	ck_assert_uint_eq(number(&m), 6);
+	must(crew_queue_take(&s->queue, &n, CREW_POLL));
+	ck_assert_uint_eq(number(&n), 7);
+	must(crew_queue_return(&s->queue, &m));
+	must(crew_queue_done(&s->queue, &n));
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	ck_assert_uint_eq(m.attempt, 1);
+	must(crew_queue_return(&s->queue, &m));
+	uint32_t sum = 0;
+	while (crew_queue_length(&s->queue))
+		sum += get();
+	ck_assert_uint_eq(sum, 17 * 18 / 2 - 0 - 1 - 2 - 3 - 4 - 5 - 7);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	end();
+}
+
+TEST(the_last_of_a_batch_can_be_taken_and_what_does_not_fit_stays)
+{
+	begin(0);
+	struct iovec two[2] = { { (char[]){ "a" }, 1 }, { (char[]){ "0123456789012345678901234567" }, 28 } };
+	unsigned got = 7;
+	must(crew_queue_put_many(&s->queue, two, 2, CREW_POLL));
+	char text[2][4];
+	struct iovec rooms[2] = { { text[0], 4 }, { text[1], 4 } };
+	must(crew_queue_get_many(&s->queue, rooms, 2, &got, CREW_POLL));
+	ck_assert_uint_eq(got, 1);
+	ck_assert_uint_eq(rooms[0].iov_len, 1);
+	rooms[0].iov_len = 4;
+	must_be(-EMSGSIZE, crew_queue_get_many(&s->queue, rooms, 2, &got, CREW_POLL));
+	ck_assert_uint_eq(got, 0);
+	ck_assert_uint_eq(rooms[0].iov_len, 28);
+	size_t size;
+	must_be(-EMSGSIZE, crew_queue_get(&s->queue, text, 4, &size, CREW_POLL));
+	ck_assert_uint_eq(size, 28);
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	ck_assert_int_eq(memcmp(m.data, "0123456789012345678901234567", 28), 0);
+	must(crew_queue_done(&s->queue, &m));
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	must_be(-EINVAL, crew_queue_put_many(&s->queue, two, 0, CREW_POLL));
+	must_be(-EINVAL, crew_queue_put_many(&s->queue, two, CREW_QUEUE_MANY + 1, CREW_POLL));
+	must_be(-EINVAL, crew_queue_get_many(&s->queue, rooms, 0, &got, CREW_POLL));
+	must_be(-ETIMEDOUT, crew_queue_get_many(&s->queue, rooms, 1, &got, CREW_POLL));
+	end();
+}
+
+/* ---- options and figures ---- */
+
+TEST(what_a_dead_taker_had_is_dropped_where_it_is_wanted_at_most_once)
+{
+	begin(0);
+	must(crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .at_most_once = true }));
+	for (uint32_t i = 0; i < 4; i++)
+		put(i);
+	run(take_three_and_end, NULL);
+	crew__lane_reap_all();
+	ck_assert_uint_eq(get(), 3);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	ck_assert_uint_eq(stats().dropped, 3);
+	ck_assert_uint_eq(stats().redelivered, 0);
+	end();
+}
+
+static void *take_one_and_end(void *unused)
+{
+	struct crew_message m;
+	(void)unused;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	return NULL;
+}
+
+TEST(after_max_attempts_a_message_goes_to_the_dead_letters, .count = 2)
+{
+	begin(0);
+	must_be(-EINVAL, crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .max_attempts = 255 }));
+	must_be(-EINVAL, crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .dead_letters = &s->queue }));
+	must(crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .max_attempts = 2, .dead_letters = &s->other }));
+	char text[100000] = "a letter";
+	size_t size = index ? sizeof text : 9;
+	must(crew_queue_put(&s->queue, text, size, CREW_POLL));
+	for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+		ck_assert_uint_eq(crew_queue_length(&s->other), 0);
+		run(take_one_and_end, NULL);
+		crew__lane_reap_all();
+	}
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	struct crew_message m;
+	must(crew_queue_take(&s->other, &m, CREW_POLL));
+	ck_assert_uint_eq(m.attempt, 2);
+	ck_assert_uint_eq(m.size, size);
+	ck_assert_str_eq(m.data, "a letter");
+	must(crew_queue_done(&s->other, &m));
+	must(crew_queue_join(&s->other, CREW_POLL));
+	ck_assert_uint_eq(stats().dead_letters, 1);
+	ck_assert_uint_eq(stats().redelivered, 1);
+	crew_queue_fini(&s->other);
+	end();
+}
+
+TEST(the_figures_of_a_queue)
+{
+	begin(10);
+	struct crew_message m;
+	ck_assert_uint_eq(stats().put, 0);
+	for (uint32_t i = 0; i < 10; i++)
+		put(i);
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, NULL, 0, CREW_POLL));
+	get();
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	struct crew_queue_stats now = stats();
+	ck_assert_uint_eq(now.put, 10);
+	ck_assert_uint_eq(now.taken, 2);
+	ck_assert_uint_eq(now.waiting, 8);
+	ck_assert_uint_eq(now.leased, 1);
+	ck_assert_uint_eq(now.highest, 10);
+	must(crew_queue_done(&s->queue, &m));
+	ck_assert_uint_eq(stats().leased, 0);
+	end();
+}
+
+TEST(a_small_ring_goes_round_many_times_with_leases_in_between)
+{
+	begin(3);
+	struct crew_message held[40];
+	for (uint32_t i = 0; i < 40; i++) { /* more leases than the first nodes */
+		put(i);
+		must(crew_queue_take(&s->queue, &held[i], CREW_POLL));
+	}
+	for (uint32_t i = 0; i < 10000; i++) {
+		put(i);
+		ck_assert_uint_eq(get(), i);
+	}
+	for (uint32_t i = 0; i < 40; i++) {
+		ck_assert_uint_eq(number(&held[i]), i);
+		must(crew_queue_done(&s->queue, &held[i]));
+	}
+	end();
+}

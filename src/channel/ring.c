@@ -61,7 +61,7 @@ static void place_block(struct crew__lane *lane, uint64_t *where, uint64_t value
 	__atomic_store_n(&lane->queue_block, 0, __ATOMIC_RELEASE);
 }
 
-int crew__ring_make(struct crew_queue *queue, struct crew__lane *lane, struct crew__ring **ret)
+static int make(struct crew_queue *queue, struct crew__lane *lane)
 {
 	uint32_t capacity = queue->capacity_ ? queue->capacity_ : DEFAULT_CAPACITY;
 	uint32_t cells = shift_for((uint64_t)capacity + 1), nodes = shift_for(capacity);
@@ -79,8 +79,23 @@ int crew__ring_make(struct crew_queue *queue, struct crew__lane *lane, struct cr
 	ring->nodes_shift = nodes;
 	ring->chunk[0] = at + front;
 	place_block(lane, &queue->ring_, at);
-	*ret = crew__ring_of(queue);
 	return 0;
+}
+
+/* That for dead letters too: a sweep, which may need it, allocates nothing. */
+int crew__ring_make(struct crew_queue *queue, struct crew__lane *lane, struct crew__ring **ret)
+{
+	struct crew_queue *late = queue->late_ ? crew__at(queue->late_) : NULL;
+	int r = 0;
+	if (late && !crew__ring_of(late)) {
+		__atomic_store_n(&lane->queue, queue->late_, __ATOMIC_RELEASE); /* where a sweep looks for its block */
+		r = make(late, lane);
+		__atomic_store_n(&lane->queue, crew__offset(queue), __ATOMIC_RELEASE);
+	}
+	if (r == 0)
+		r = make(queue, lane);
+	*ret = crew__ring_of(queue);
+	return r;
 }
 
 int crew__node_add(struct crew__ring *ring, struct crew__lane *lane, uint32_t nodes)
