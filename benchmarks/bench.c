@@ -113,6 +113,17 @@ double bench_two(void (*here)(void *, unsigned), void (*there)(void *, unsigned)
 	return (double)taken / 1e9;
 }
 
+double bench_python(const char *command)
+{
+	char line[4096];
+	double seconds;
+	snprintf(line, sizeof line, "exec python3 '" CREW_SOURCE "/benchmarks/'%s", command);
+	FILE *script = popen(line, "r");
+	if (!script || fscanf(script, "%lf", &seconds) != 1 || pclose(script) != 0)
+		errx(1, "benchmarks/%s failed", command);
+	return seconds;
+}
+
 static bool in_path(const char *program)
 {
 	char *path = strdup(getenv("PATH") ? getenv("PATH") : "/bin:/usr/bin"), file[4096];
@@ -207,7 +218,8 @@ int main(int argc, char **argv)
 	must(sched_getaffinity(0, sizeof usable, &usable) < 0 ? -errno : 0);
 	must(crew_init(NULL));
 
-	const struct measure *const lists[] = { bench_lock, bench_sync, bench_heap, bench_start, bench_message, bench_queue, bench_pool };
+	const struct measure *const lists[] = { bench_lock, bench_sync, bench_heap, bench_start, bench_message, bench_queue, bench_stream,
+		bench_map, bench_pool };
 	json_t *rows = json_array(), *missing = json_array(), *text;
 	bool any = false;
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

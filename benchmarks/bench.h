@@ -34,7 +34,8 @@ struct measure {
 };
 
 /* One list per subject, ended by an entry without a name. */
-extern const struct measure bench_lock[], bench_sync[], bench_heap[], bench_start[], bench_message[], bench_queue[], bench_pool[];
+extern const struct measure bench_lock[], bench_sync[], bench_heap[], bench_start[], bench_message[], bench_queue[], bench_pool[],
+	bench_stream[], bench_map[];
 
 /* End the benchmark with a message if the call did not return 0. */
 #define must(call) bench_must(call, #call)
@@ -45,6 +46,9 @@ void bench_must(int result, const char *call);
  * memory) and their number, 0 and 1. Seconds until both have returned.
  */
 double bench_two(void (*here)(void *shared, unsigned number), void (*there)(void *shared, unsigned number), void *shared);
+
+/* The seconds that a script beside these sources prints: its name and arguments. */
+double bench_python(const char *command);
 
 /* Put the calling thread on the nth CPU that this process may use. */
 void bench_pin(unsigned nth);

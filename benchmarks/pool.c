@@ -1,8 +1,6 @@
 /* pool.c - to have a small task done by two workers, one task per number */
 #include "bench.h"
 
-#include <err.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { TASKS = 5000 };
@@ -33,11 +31,7 @@ static double crew(void)
 
 static double python(void)
 {
-	FILE *script = popen("python3 '" CREW_SOURCE "/benchmarks/pool.py'", "r");
-	double seconds;
-	if (!script || fscanf(script, "%lf", &seconds) != 1 || pclose(script) != 0)
-		errx(1, "benchmarks/pool.py failed");
-	return seconds;
+	return bench_python("pool.py");
 }
 
 const struct measure bench_pool[] = {
