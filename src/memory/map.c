@@ -60,7 +60,8 @@ int crew_map_get(struct crew_map *map, const void *key, size_t key_size, void *v
 }
 
 /* An entry in the hand with room for a value of that size, and the key not yet in it: the value may still shrink. */
-static int make_entry(struct crew__lane *lane, size_t key_size, size_t size, struct entry **ret)
+static int make_entry(struct crew_map *map, struct crew__lane *lane, const void *key, size_t key_size, size_t size,
+		struct entry **ret)
 {
 	void *block;
 	size_t bytes;
@@ -68,10 +69,17 @@ static int make_entry(struct crew__lane *lane, size_t key_size, size_t size, str
 		return key_size > UINT32_MAX ? -EINVAL : -EDEADLK; /* inside the function of an update */
 	if (__builtin_add_overflow(sizeof **ret + key_size, size, &bytes))
 		return -ENOMEM;
-	int r = crew__alloc_mine(lane, HAND_ENTRY, bytes, &block);
+	struct shard *shard = crew__map_shard_at(map, 0) ? crew__map_shard(map, make_key(map, key, key_size).hash) : NULL;
+	int r = 0;
+	if (shard && crew__recycle(shard, lane, bytes)) {
+		block = crew__at(lane->mine[HAND_ENTRY]);
+		bytes = ((struct retired *)block)->bytes;
+	} else {
+		r = crew__alloc_mine(lane, HAND_ENTRY, bytes, &block);
+	}
 	if (r == 0) {
 		*ret = block;
-		**ret = (struct entry){ .key_size = (uint32_t)key_size, .value_size = size };
+		**ret = (struct entry){ .link.bytes = bytes, .key_size = (uint32_t)key_size, .value_size = size };
 	}
 	return r;
 }
@@ -147,7 +155,7 @@ static int put(struct crew_map *map, const void *key, size_t key_size, const voi
 	struct entry *entry = NULL;
 	int r = crew__lane_for(map, sizeof *map, &lane);
 	if (r == 0)
-		r = make_entry(lane, key_size, size, &entry);
+		r = make_entry(map, lane, key, key_size, size, &entry);
 	if (r < 0)
 		return r;
 	if (size)
@@ -230,7 +238,7 @@ static int try_update(struct crew_map *map, struct crew__lane *lane, const void 
 {
 	struct entry *entry = NULL;
 	uint64_t version;
-	int r = make_entry(lane, key_size, capacity, &entry);
+	int r = make_entry(map, lane, key, key_size, capacity, &entry);
 	if (r < 0)
 		return r;
 	uint64_t before = crew__read_begin(lane);

@@ -23,15 +23,16 @@
 enum { SHARDS = 64, HAND_ENTRY = 1, HAND_TABLE = 2 };
 #define TOMB UINT64_C(1)
 
-/* What entries and tables begin with: the link in a list of retired ones. */
-struct retired { uint64_t next; };
+/* What entries and tables begin with: the link in a list of retired ones, and the size of the block. */
+struct retired { uint64_t next, bytes; };
 
 struct entry {
 	struct retired link;
 	uint64_t hash, version, value_size;
 	uint32_t key_size, spare;
-	uint64_t spare2; /* so that the value, which follows, is aligned to 16; then the key */
+	/* the value follows, aligned to 16; then the key */
 };
+static_assert(sizeof(struct entry) % 16 == 0, "so that values are aligned");
 
 struct table {
 	struct retired link;
@@ -86,6 +87,8 @@ void crew__map_remove(struct shard *shard, struct crew__lane *lane, struct table
 uint64_t crew__read_begin(struct crew__lane *lane); /* returns what crew__read_end is to be given */
 void crew__read_end(struct crew__lane *lane, uint64_t before);
 void crew__retire(struct shard *shard, struct crew__lane *lane, struct retired *block); /* inside the section that puts it out of reach */
-void crew__reclaim(struct shard *shard, struct crew__lane *lane); /* outside: free a few that nobody can be reading */
+/* Outside the section. Age what is fresh, free some if many are kept; or put one that fits into the hand, to be used again. */
+void crew__reclaim(struct shard *shard, struct crew__lane *lane);
+bool crew__recycle(struct shard *shard, struct crew__lane *lane, uint64_t bytes);
 
 #endif

@@ -5,7 +5,8 @@
  *          shard: `fresh`, blocks retired lately; `aged`, those that were in fresh when the epoch was raised from `stamp`.
  * Writers  reading: its thread; 0 by the sweep of the dead. The epoch: whoever ages a list. The lists: in sections of the shard.
  * Moves    out of reach: a block -> fresh, in the section that publishes its successor. age: fresh -> aged, epoch + 1,
- *          in a later section. free: aged -> hand, in one section each, once no lane reads since `stamp` or before.
+ *          in a later section. free: aged -> hand, in one section each, once no lane reads since `stamp` or before;
+ *          or used again for the next entry, which spares the heap.
  * Order    A reader (A) reads the epoch, (B) tells it in its lane, (C) looks at the table. A writer (D) unlinks, (E) raises the
  *          epoch, (F) looks at the lanes. All are sequentially consistent. If (F) sees no reading, (C) of whoever
  *          begins after that sees (D); if it sees one of a later epoch, its (A) came after (E), so its (C) after (D).
@@ -59,38 +60,64 @@ static bool nobody_reads_since(uint64_t stamp)
 	return true;
 }
 
-/* One step: age what is fresh, or put one that is aged into the hand. Whether there is more to do at once. */
-static bool step(struct shard *shard, struct crew__lane *lane)
+static uint32_t limit(void)
 {
-	uint64_t stamp = __atomic_load_n(&shard->stamp, __ATOMIC_ACQUIRE), aged = __atomic_load_n(&shard->aged, __ATOMIC_ACQUIRE);
-	uint32_t retired = __atomic_load_n(&shard->retired, __ATOMIC_RELAXED);
-	if (!aged && retired < BATCH + __atomic_load_n(&crew__family.region->lanes_high, __ATOMIC_RELAXED) / 4)
+	return BATCH + __atomic_load_n(&crew__family.region->lanes_high, __ATOMIC_RELAXED) / 4;
+}
+
+/* Whether nobody can be reading what is aged: known, or found out, but not by a look at all lanes each time. */
+static bool is_safe(struct shard *shard, uint64_t stamp, uint32_t retired)
+{
+	if (__atomic_load_n(&shard->safe, __ATOMIC_ACQUIRE) == stamp)
+		return true;
+	if (retired % 16 || !nobody_reads_since(stamp))
 		return false;
-	if (aged && __atomic_load_n(&shard->safe, __ATOMIC_ACQUIRE) != stamp) {
-		if (retired % 16 || !nobody_reads_since(stamp)) /* do not look at all lanes each time */
-			return false;
-		__atomic_store_n(&shard->safe, stamp, __ATOMIC_RELEASE);
-	}
-	if (crew__enter(&lane, &shard->guard, CREW_FOREVER) < 0)
+	__atomic_store_n(&shard->safe, stamp, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Put the first that is aged into the hand, if its block has from `least` to `most` bytes. */
+static bool take_aged(struct shard *shard, struct crew__lane *lane, uint64_t least, uint64_t most)
+{
+	uint64_t stamp = __atomic_load_n(&shard->stamp, __ATOMIC_ACQUIRE);
+	if (!__atomic_load_n(&shard->aged, __ATOMIC_ACQUIRE) ||
+			!is_safe(shard, stamp, __atomic_load_n(&shard->retired, __ATOMIC_RELAXED)) ||
+			crew__enter(&lane, &shard->guard, CREW_FOREVER) < 0)
 		return false;
-	if (!aged && !shard->aged) {
-		crew__set64(lane, &shard->aged, shard->fresh);
-		crew__set64(lane, &shard->fresh, 0);
-		crew__set64(lane, &shard->stamp, __atomic_fetch_add(epoch(), 1, __ATOMIC_SEQ_CST)); /* (E) */
-	} else if (aged && shard->aged && shard->stamp == stamp) {
-		struct retired *block = crew__at(shard->aged);
+	struct retired *block = shard->aged && shard->stamp == stamp ? crew__at(shard->aged) : NULL;
+	bool fits = block && least <= block->bytes && block->bytes <= most;
+	if (fits) {
 		crew__set64(lane, &shard->aged, block->next);
 		crew__set32(lane, &shard->retired, shard->retired - 1);
 		crew__set64(lane, &lane->mine[HAND_ENTRY], crew__offset(block));
 	}
 	crew__leave(lane, &shard->guard);
-	bool freed = lane->mine[HAND_ENTRY];
-	crew__free_mine(lane, HAND_ENTRY);
-	return freed;
+	return fits;
+}
+
+/* What is fresh becomes aged, if nothing is. */
+static void age(struct shard *shard, struct crew__lane *lane)
+{
+	if (crew__enter(&lane, &shard->guard, CREW_FOREVER) < 0)
+		return;
+	if (!shard->aged) {
+		crew__set64(lane, &shard->aged, shard->fresh);
+		crew__set64(lane, &shard->fresh, 0);
+		crew__set64(lane, &shard->stamp, __atomic_fetch_add(epoch(), 1, __ATOMIC_SEQ_CST)); /* (E) */
+	}
+	crew__leave(lane, &shard->guard);
 }
 
 void crew__reclaim(struct shard *shard, struct crew__lane *lane)
 {
-	for (unsigned i = 0; i < AT_ONCE && step(shard, lane); i++)
-		;
+	uint32_t retired = __atomic_load_n(&shard->retired, __ATOMIC_RELAXED), kept = limit();
+	if (retired >= kept && !__atomic_load_n(&shard->aged, __ATOMIC_ACQUIRE))
+		age(shard, lane);
+	for (unsigned i = 0; i < AT_ONCE && retired > 2 * kept && take_aged(shard, lane, 0, UINT64_MAX); i++)
+		crew__free_mine(lane, HAND_ENTRY);
+}
+
+bool crew__recycle(struct shard *shard, struct crew__lane *lane, uint64_t bytes)
+{
+	return take_aged(shard, lane, bytes, 2 * bytes + 64);
 }

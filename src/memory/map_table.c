@@ -113,6 +113,7 @@ int crew__map_grow(struct shard *shard, struct crew__lane *lane)
 	struct table *table = block;
 	memset(table, 0, size);
 	table->mask = slots - 1;
+	table->link.bytes = size;
 	r = crew__enter(&lane, &shard->guard, CREW_FOREVER);
 	if (r == 0) {
 		struct table *old = shard->table ? crew__at(shard->table) : NULL;
