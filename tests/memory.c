@@ -289,3 +289,144 @@ TEST(what_a_dead_thread_had_in_hand_comes_back, .count = 4)
 	await((crew__lane_reap_all(), stats().blocks == left[index]));
 	crew_fini();
 }
+
+TEST(a_block_grows_and_shrinks_with_what_it_holds)
+{
+	must(crew_init(NULL));
+	unsigned char **shared, *own = NULL;
+	must(crew_alloc(sizeof *shared, (void **)&shared));
+	must(crew_realloc(NULL, 10, (void **)shared)); /* *shared is set in the same step as the block moves */
+	must(crew_realloc(NULL, 10, (void **)&own));
+	memset(*shared, 7, 10);
+	memset(own, 7, 10);
+	for (size_t size = 10, was = 10; size < 300000; was = size, size = size * 3 / 2) {
+		must(crew_realloc(*shared, size, (void **)shared));
+		must(crew_realloc(own, size, (void **)&own));
+		ck_assert_uint_ge(crew_usable_size(*shared), size);
+		for (size_t i = 0; i < was; i++)
+			ck_assert(own[i] == 7 && (*shared)[i] == 7);
+		memset(*shared, 7, size);
+		memset(own, 7, size);
+		ck_assert_uint_eq(stats().blocks, 3);
+	}
+	must(crew_realloc(own, 20, (void **)&own));
+	ck_assert_uint_lt(crew_usable_size(own), 1000);
+	ck_assert_uint_eq(own[19], 7);
+	must_be(-ENOMEM, crew_realloc(own, SIZE_MAX / 2, (void **)&own));
+	ck_assert_uint_eq(own[19], 7);
+	crew_free(own);
+	crew_free(*shared);
+	crew_free(shared);
+	ck_assert_uint_eq(stats().blocks, 0);
+	crew_fini();
+}
+
+/* Pages that have been used and given back are zero again, whatever is known of them. */
+TEST(zeroed_is_zero_also_where_memory_has_been_used)
+{
+	must(crew_init(&(struct crew_init_options){ .memory_cap = 64 << 20 }));
+	for (int round = 0; round < 6; round++) {
+		size_t size = (size_t)(round % 2 ? 20 : 9) << 20;
+		unsigned char *p;
+		must(crew_alloc_zeroed(size, (void **)&p));
+		for (size_t i = 0; i < size; i += 511)
+			ck_assert_uint_eq(p[i], 0);
+		memset(p, 0xee, size);
+		if (round == 3)
+			crew__fault_set(CREW__CALL_fallocate, 1, EIO, 1); /* of the hole that is to be punched: the pages stay */
+		crew_free(p);
+		crew__fault_set(CREW__CALL_fallocate, 0, 0, 0);
+	}
+	crew_fini();
+}
+
+/* What is allocated here and there, and freed again; how many calls said -ENOMEM. */
+static int use_all_ways(void)
+{
+	void *p[12] = { NULL };
+	int refused = 0, n = 0, r;
+	for (size_t size = 20; n < 8; size *= 5, n++)
+		refused += (r = crew_alloc(size, &p[n])) < 0, ck_assert(r == 0 || r == -ENOMEM);
+	refused += (r = crew_alloc_aligned(100, 1 << 20, &p[n++])) < 0, ck_assert(r == 0 || r == -ENOMEM);
+	refused += (r = crew_array(1000, 1000, &p[n++])) < 0, ck_assert(r == 0 || r == -ENOMEM);
+	refused += (r = crew_realloc(p[0], 100000, &p[0])) < 0, ck_assert(r == 0 || r == -ENOMEM);
+	for (int i = 0; i < n; i++)
+		if (p[i])
+			memset(p[i], 1, crew_usable_size(p[i]));
+	for (int i = 0; i < n; i++)
+		crew_free(p[i]);
+	return refused;
+}
+
+TEST(memory_that_is_refused_at_any_point_is_enomem)
+{
+	for (unsigned n = 1, refused = 1; refused; n++) {
+		must(crew_init(NULL));
+		ck_assert_uint_eq(stats().blocks, 0);
+		crew__fault_set(CREW__CALL_fallocate, n, ENOSPC, 1000000);
+		refused = (unsigned)use_all_ways();
+		crew__fault_set(CREW__CALL_fallocate, 0, 0, 0);
+		ck_assert_uint_eq(stats().blocks, 0);
+		ck_assert_int_eq(use_all_ways(), 0);
+		ck_assert_uint_eq(stats().blocks, 0);
+		crew_fini();
+		ck_assert_uint_lt(n, 100);
+	}
+}
+
+TEST(a_limit_on_file_size_kills_nobody)
+{
+	struct rlimit limit;
+	must(crew_init(NULL));
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = 1 << 20;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	use_all_ways();
+	ck_assert_uint_eq(stats().blocks, 0);
+	crew_fini();
+}
+
+TEST(memory_of_small_blocks_goes_back_to_the_system)
+{
+	enum { COUNT = 100000 };
+	static void *blocks[COUNT];
+	must(crew_init(NULL));
+	for (int i = 0; i < COUNT; i++)
+		must(crew_alloc(1000, &blocks[i]));
+	ck_assert_uint_gt(stats().committed, 90 << 20);
+	for (int i = 0; i < COUNT; i++)
+		crew_free(blocks[(i * 7919L) % COUNT]);
+	ck_assert_uint_lt(stats().committed, 40 << 20);
+	ck_assert_uint_eq(stats().blocks, 0);
+	crew_fini();
+}
+
+/* What a thread had to itself is the others' when it has ended. */
+static void *use_and_end(void *unused)
+{
+	void *p[100];
+	(void)unused;
+	for (int i = 0; i < 100; i++)
+		must(crew_alloc((size_t)i * 40, &p[i]));
+	for (int i = 0; i < 100; i++)
+		crew_free(p[i]);
+	return NULL;
+}
+
+TEST(ended_threads_leave_no_memory_behind)
+{
+	must(crew_init(NULL));
+	uint64_t after[6]; /* until there are as many lanes as are swept at once */
+	for (int round = 0; round < 6; round++) {
+		for (int i = 0; i < 50; i++) {
+			pthread_t thread;
+			ck_assert_int_eq(pthread_create(&thread, NULL, use_and_end, NULL), 0);
+			pthread_join(thread, NULL);
+		}
+		crew__lane_reap_all();
+		after[round] = stats().committed;
+	}
+	ck_assert_uint_le(after[5], after[3]);
+	ck_assert_uint_eq(stats().blocks, 0);
+	crew_fini();
+}
