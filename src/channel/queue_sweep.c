@@ -108,9 +108,9 @@ static bool is_in_cell(struct crew__ring *ring, const struct crew__claim *claim)
 
 static void sweep_queue(uint64_t offset, uint32_t number, struct crew__lane *self)
 {
-	struct crew_queue *queue = crew__at(offset);
-	struct crew__ring *ring = crew__ring_of(queue);
-	if (!ring)
+	struct crew_queue *queue = crew__inside(offset, sizeof *queue);
+	struct crew__ring *ring = queue ? crew__ring_of(queue) : NULL;
+	if (!ring || !crew__in_region(ring, sizeof *ring))
 		return;
 	uint32_t nodes = crew__nodes(ring);
 	for (uint32_t i = 0; i < nodes; i++) {
@@ -145,8 +145,10 @@ static void sweep_block(struct crew__lane *dead, struct crew__lane *self)
 	uint64_t block = __atomic_load_n(&dead->queue_block, __ATOMIC_ACQUIRE);
 	if (!block)
 		return;
-	struct crew_queue *queue = crew__at(dead->queue);
-	struct crew__ring *ring = dead->queue ? crew__ring_of(queue) : NULL;
+	struct crew_queue *queue = crew__inside(dead->queue, sizeof *queue);
+	struct crew__ring *ring = queue ? crew__ring_of(queue) : NULL;
+	if (ring && !crew__in_region(ring, sizeof *ring))
+		ring = NULL;
 	bool arrived = ring && ring->block == block;
 	for (unsigned i = 0; ring && i < CREW__CHUNKS; i++)
 		arrived |= __atomic_load_n(&ring->chunk[i], __ATOMIC_ACQUIRE) == block;

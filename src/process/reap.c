@@ -66,6 +66,8 @@ static uint32_t find(pid_t pid, bool adopted)
 	for (uint32_t i = 1; i < high; i++) {
 		uint32_t number = 1 + (hint + i - 1) % (high - 1);
 		struct crew__slot *slot = crew__slot_at(number);
+		if (!slot)
+			break;
 		if (slot->pid != pid || state_of(slot) != CREW__SLOT_RUNNING || slot->program != crew__family.program)
 			continue;
 		if (adopted ? !crew__slot_fits(slot, pid) : slot->forked)

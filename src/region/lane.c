@@ -28,9 +28,9 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 struct crew__lane *crew__lane_at(uint32_t number)
 {
 	struct crew__region *region = crew__family.region;
-	if (!region || number == 0 || number >= __atomic_load_n(&region->lanes_high, __ATOMIC_SEQ_CST)) /* a writer must not miss a reader's lane */
+	if (!region || number == 0 || number >= CREW__LANES || number >= __atomic_load_n(&region->lanes_high, __ATOMIC_SEQ_CST)) /* a writer must not miss a reader's lane */
 		return NULL;
-	return (struct crew__lane *)crew__at(region->lanes) + number;
+	return (struct crew__lane *)crew__at(crew__family.lanes) + number;
 }
 
 static void make_lane(void *entry)
@@ -42,7 +42,7 @@ static void make_lane(void *entry)
 	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&lane->alive, &attributes);
 	pthread_mutexattr_destroy(&attributes);
-	const struct crew__lane *table = crew__at(crew__family.region->lanes);
+	const struct crew__lane *table = crew__at(crew__family.lanes);
 	lane->id = crew__id((uint32_t)(lane - table), 1); /* not 0, so that no small number that a user stores is an id */
 	lane->high_hold = 1;
 }
@@ -90,6 +90,8 @@ static struct crew__lane *find_free(uint32_t high)
 {
 	for (uint32_t number = 1; number < high; number++) {
 		struct crew__lane *lane = crew__lane_at(number);
+		if (!lane)
+			break;
 		bool empty = left_nothing(lane);
 		if (!empty && __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE)
 			continue;
@@ -136,7 +138,7 @@ int crew__lane_join(struct crew__lane **ret)
 		lane = find_free(high);
 		if (lane)
 			break;
-		int r = crew__table_grow(&region->lanes_high, CREW__LANES, region->lanes, sizeof *lane, high, make_lane);
+		int r = crew__table_grow(&region->lanes_high, CREW__LANES, crew__family.lanes, sizeof *lane, high, make_lane);
 		if (r < 0)
 			return r;
 		grown = true;

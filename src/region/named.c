@@ -193,7 +193,8 @@ static int attach_file(int fd, const struct crew__naming *naming)
 	if (r < 0)
 		return r;
 	madvise(region, front.bytes, MADV_DONTDUMP);
-	crew__family = (struct crew__family){ .region = region, .bytes = front.bytes, .memfd = fd, .named = true };
+	crew__family = (struct crew__family){ .region = region,
+		.bytes = front.bytes, .slots = front.slots, .lanes = front.lanes, .memfd = fd, .named = true };
 	r = crew__region_enter();
 	if (r < 0)
 		munmap(region, front.bytes);

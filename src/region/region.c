@@ -85,6 +85,8 @@ int crew__region_lay_out(int fd, struct crew__region *region, uint64_t bytes, ui
 	crew__family.memfd = fd;
 	crew__family.region = region;
 	crew__family.bytes = bytes;
+	crew__family.slots = front.slots;
+	crew__family.lanes = front.lanes;
 	return crew__table_create();
 }
 
@@ -142,12 +144,12 @@ void crew__region_forget(void)
 	struct crew__region *region = crew__family.region;
 	if (!region)
 		return;
-	uint64_t bytes = region->bytes;
+	uint64_t bytes = crew__family.bytes, heap = crew__region_geometry(bytes).heap;
 	bool leaves = crew__family.named && crew__family.founder;
 	if (leaves)
 		crew__lane_reap_all(); /* a named region lives on */
 	/* Where another thread still has a lane the tables must stay: its robust list leads through them, and the kernel walks it. */
-	uint64_t keep = crew__lane_dissolve() ? 0 : region->heap;
+	uint64_t keep = crew__lane_dissolve() ? 0 : heap;
 	if (leaves) {
 		crew__slot_move(crew__family.self, CREW__SLOT_RUNNING, CREW__SLOT_ENDED);
 		crew__program_end(crew__number(crew__family.self)); /* before anybody else can have the number */

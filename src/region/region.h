@@ -96,6 +96,7 @@ struct crew__region {
 struct crew__family {
 	struct crew__region *region; /* NULL: no family */
 	uint64_t bytes;              /* region->bytes; 0: no family */
+	uint64_t slots, lanes;       /* as in the region, where somebody may have scribbled */
 	int memfd;                   /* for fallocate */
 	uint32_t self;               /* id of this process; 0: no member */
 	uint32_t program;            /* id of the founder of this program */
@@ -135,6 +136,16 @@ static inline bool crew__in_region(const void *pointer, size_t size)
 {
 	uint64_t offset = (uint64_t)((uintptr_t)pointer - (uintptr_t)crew__family.region);
 	return offset < crew__family.bytes && size <= crew__family.bytes - offset;
+}
+
+/*
+ * What lies at an offset that was found in the region, where somebody may have scribbled: NULL unless `size` bytes of the region
+ * are there, aligned to 4. For sweeps and other slow ways; none of them follows an offset unchecked.
+ */
+static inline void *crew__inside(uint64_t offset, size_t size)
+{
+	void *at = crew__at(offset);
+	return offset && offset % 4 == 0 && crew__in_region(at, size) ? at : NULL;
 }
 
 /* Claim a free slot for a child of `parent` (0: for a founder): state STARTING, all else zero. Returns its id, or 0 when none is left. */

@@ -85,9 +85,9 @@ int crew__table_grow(uint32_t *high, uint32_t limit, uint64_t table, size_t size
 struct crew__slot *crew__slot_at(uint32_t number)
 {
 	struct crew__region *region = crew__family.region;
-	if (!region || number == 0 || number >= __atomic_load_n(&region->slots_high, __ATOMIC_ACQUIRE))
+	if (!region || number == 0 || number >= CREW__SLOTS || number >= __atomic_load_n(&region->slots_high, __ATOMIC_ACQUIRE))
 		return NULL;
-	return (struct crew__slot *)crew__at(region->slots) + number;
+	return (struct crew__slot *)crew__at(crew__family.slots) + number;
 }
 
 struct crew__slot *crew__slot_get(uint32_t id)
@@ -103,7 +103,7 @@ uint32_t crew__slot_claim(uint32_t parent)
 	struct crew__region *region = crew__family.region;
 	for (;;) {
 		uint32_t high = __atomic_load_n(&region->slots_high, __ATOMIC_ACQUIRE);
-		for (uint32_t number = 1; number < high; number++) {
+		for (uint32_t number = 1; number < high && number < CREW__SLOTS; number++) {
 			struct crew__slot *slot = crew__slot_at(number);
 			uint32_t nobody = 0, own = crew__id(number, __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE));
 			if (__atomic_load_n(&slot->parent, __ATOMIC_RELAXED) != 0 ||
@@ -122,7 +122,7 @@ uint32_t crew__slot_claim(uint32_t parent)
 			__atomic_store_n(&slot->state, CREW__SLOT_STARTING, __ATOMIC_RELEASE);
 			return own;
 		}
-		if (crew__table_grow(&region->slots_high, CREW__SLOTS, region->slots, sizeof(struct crew__slot), high, NULL) < 0)
+		if (crew__table_grow(&region->slots_high, CREW__SLOTS, crew__family.slots, sizeof(struct crew__slot), high, NULL) < 0)
 			return 0;
 	}
 }

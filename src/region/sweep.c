@@ -32,10 +32,13 @@ void crew__roll_back(struct crew__lane *lane)
 	uint32_t i = __atomic_load_n(&lane->undo_count, __ATOMIC_ACQUIRE);
 	if (i > 0) /* not committed, so not to be published either */
 		__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELEASE);
+	i = i < CREW__UNDO ? i : CREW__UNDO;
 	while (i-- > 0) {
 		uint64_t where = __atomic_load_n(&lane->undo[i].where, __ATOMIC_RELAXED);
 		uint64_t old = __atomic_load_n(&lane->undo[i].old, __ATOMIC_RELAXED);
-		void *at = crew__at(where & ~(UINT64_C(0xff) << 56));
+		void *at = crew__inside(where & ~(UINT64_C(0xff) << 56), where >> 56 == 8 ? 8 : 4);
+		if (!at)
+			continue; /* scribbled over */
 		if (where >> 56 == 8)
 			__atomic_store_n((uint64_t *)at, old, __ATOMIC_RELEASE);
 		else

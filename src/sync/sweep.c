@@ -26,6 +26,12 @@ void crew__word_free_as_is(uint32_t *word, uint32_t dead)
 	free_word(word, dead, 0, CREW__BROKEN);
 }
 
+/* The object of a hold; NULL where there cannot be one. */
+static void *object_of(uint64_t hold, size_t size)
+{
+	return crew__inside(hold & ~(UINT64_C(0xff) << 56), size);
+}
+
 /* Free the words of holds of that kind. Which of them named the dead; returns how many. */
 static unsigned free_words(struct crew__lane *dead, uint32_t id, enum crew__hold kind, uint32_t mark, void *freed[CREW__HOLDS])
 {
@@ -34,8 +40,9 @@ static unsigned free_words(struct crew__lane *dead, uint32_t id, enum crew__hold
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
 		if (!hold || crew__hold_kind(hold) != kind)
 			continue;
-		if (free_word(crew__hold_object(hold), id, mark, 0))
-			freed[count++] = crew__hold_object(hold);
+		uint32_t *word = object_of(hold, sizeof *word);
+		if (word && free_word(word, id, mark, 0))
+			freed[count++] = word;
 		crew__hold_drop(dead, i);
 	}
 	return count;
@@ -46,8 +53,8 @@ static bool is_inside(const struct crew__lane *dead, uint32_t id)
 {
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
-		if (hold && crew__hold_kind(hold) == CREW__HOLD_GUARD &&
-				(__atomic_load_n((uint32_t *)crew__hold_object(hold), __ATOMIC_ACQUIRE) & CREW__OWNER) == id)
+		const uint32_t *word = crew__hold_kind(hold) == CREW__HOLD_GUARD ? object_of(hold, sizeof *word) : NULL;
+		if (word && (__atomic_load_n(word, __ATOMIC_ACQUIRE) & CREW__OWNER) == id)
 			return true;
 	}
 	return false;
@@ -56,16 +63,18 @@ static bool is_inside(const struct crew__lane *dead, uint32_t id)
 /* Whoever has looked and is about to sleep is not woken by a wake-up now, so the bells themselves must change. */
 static void change_owed(struct crew__lane *dead)
 {
-	for (unsigned i = 0; i < CREW__BELLS; i++)
-		if (dead->owed[i])
-			crew__bell_change(crew__at(dead->owed[i]), UINT32_MAX);
+	for (unsigned i = 0; i < CREW__BELLS; i++) {
+		uint32_t *bell = crew__inside(dead->owed[i], sizeof *bell);
+		if (bell)
+			crew__bell_change(bell, UINT32_MAX);
+	}
 }
 
 static void wake_owed(uint64_t *offset)
 {
-	uint64_t at = __atomic_load_n(offset, __ATOMIC_ACQUIRE);
-	if (at)
-		crew__futex_wake(crew__at(at), UINT32_MAX);
+	uint32_t *word = crew__inside(__atomic_load_n(offset, __ATOMIC_ACQUIRE), sizeof *word);
+	if (word)
+		crew__futex_wake(word, UINT32_MAX);
 	__atomic_store_n(offset, 0, __ATOMIC_RELEASE);
 }
 
@@ -113,7 +122,8 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 	uint32_t found = look(dead) | (crew__undo_sweep(dead, id) ? CREW_REPAIRED_UNDONE : 0);
 	unsigned broken_count = free_words(dead, id, CREW__HOLD_LOCK, CREW__BROKEN, broken);
 	if (is_inside(dead, id)) {
-		crew__publish_owed(dead);
+		if (crew__inside(__atomic_load_n(&dead->publish[0], __ATOMIC_ACQUIRE), sizeof(uint64_t)))
+			crew__publish_owed(dead);
 		change_owed(dead);
 	}
 	free_words(dead, id, CREW__HOLD_GUARD, 0, guards);
@@ -126,8 +136,13 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 	crew__sweep_settle(dead); /* from here on in sections */
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = __atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE);
-		void *object = crew__hold_object(hold);
-		switch (hold ? crew__hold_kind(hold) : CREW__HOLD_NONE) {
+		enum crew__hold kind = crew__hold_kind(hold);
+		size_t size = kind == CREW__HOLD_PERMIT ? sizeof(struct crew_semaphore) :
+			kind == CREW__HOLD_PARTY ? sizeof(struct crew_barrier) : sizeof(struct crew_latch);
+		void *object = object_of(hold, size);
+		if (!object && (kind == CREW__HOLD_PERMIT || kind == CREW__HOLD_PARTY || kind == CREW__HOLD_OWED))
+			crew__hold_drop(dead, i); /* scribbled over */
+		switch (object ? kind : CREW__HOLD_NONE) {
 		case CREW__HOLD_PERMIT: crew__semaphore_sweep(object, dead, i); break;
 		case CREW__HOLD_PARTY: crew__barrier_sweep(object, dead, i, clean); break;
 		case CREW__HOLD_OWED: crew__latch_sweep(object, dead, i); break;
