@@ -4,7 +4,9 @@
 #include <pthread.h>
 #include <string.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <crew/init.h>
@@ -155,5 +157,38 @@ TEST(an_id_names_one_life)
 	crew__slot_abandon(crew__number(b), crew__family.self);
 	ck_assert_ptr_null(crew__slot_get(b));
 	ck_assert_ptr_nonnull(crew__slot_get(crew__family.self));
+	crew_fini();
+}
+
+static struct crew_lock *lock;
+
+/* Of a thread that has no lane yet, as one would be copied, too. */
+static void *clone_bare(void *ret_status)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		int r = crew_lock_acquire(lock, CREW_POLL);
+		_exit(r == -EOPNOTSUPP ? 7 : 1);
+	}
+	ck_assert_int_gt(pid, 0);
+	ck_assert_int_eq(waitpid(pid, ret_status, 0), pid);
+	return NULL;
+}
+
+TEST(who_would_die_unnoticed_is_refused)
+{
+	if (CREW__TSAN)
+		SKIP("a bare clone has no place in TSan's books");
+	pthread_t thread;
+	int status = 0;
+	must(crew_init(NULL));
+	must(crew_alloc_zeroed(sizeof *lock, (void **)&lock));
+	ck_assert_int_eq(pthread_create(&thread, NULL, clone_bare, &status), 0);
+	pthread_join(thread, NULL);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 7);
+	must(crew_lock_acquire(lock, CREW_POLL));
+	crew_lock_release(lock);
+	crew_free(lock);
 	crew_fini();
 }

@@ -46,6 +46,7 @@ enum {
 	X(-ENOSPC, "ENOSPC", "no space left") \
 	X(-ENOSYS, "ENOSYS", "this kernel lacks what is needed") \
 	X(-ENOTCONN, "ENOTCONN", "not a member of a family: call crew_init() first thing in main") \
+	X(-EOPNOTSUPP, "EOPNOTSUPP", "not from a thread made by a bare clone(2): its end would not be noticed") \
 	X(-EOWNERDEAD, "EOWNERDEAD", "every attempt ended with the death of its worker") \
 	X(-EPERM, "EPERM", "not the holder, or not the owner") \
 	X(-EPIPE, "EPIPE", "closed: nobody will ever take it") \

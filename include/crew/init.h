@@ -20,7 +20,8 @@
  * it was given one: see region.h.
  *
  * Fork. A program's own fork, system and popen keep working. Their children are no
- * members: crew calls in them return -ENOTCONN.
+ * members: crew calls in them return -ENOTCONN. What a bare clone(2) makes cannot be watched: calls on shared objects
+ * there return -EOPNOTSUPP, unless the thread that called clone had used one before: so use fork or pthread_create.
  */
 #ifndef CREW_INIT_H
 #define CREW_INIT_H

@@ -125,6 +125,18 @@ void crew__lane_free(struct crew__lane *lane)
 	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
 }
 
+/*
+ * Whether the kernel will mark this mutex, which we have just locked, when this thread ends. Not in one made by a bare clone(2): what
+ * glibc writes into the mutex is the tid of the thread that called clone, and no robust list is registered.
+ */
+static bool end_will_be_seen(const struct crew__lane *lane, uint32_t tid)
+{
+	void *head = NULL;
+	size_t length;
+	return ((uint32_t)__atomic_load_n(&lane->alive.__data.__lock, __ATOMIC_RELAXED) & FUTEX_TID_MASK) == tid &&
+		syscall(SYS_get_robust_list, 0, &head, &length) == 0 && head;
+}
+
 int crew__lane_join(struct crew__lane **ret)
 {
 	struct crew__region *region = crew__family.region;
@@ -143,8 +155,13 @@ int crew__lane_join(struct crew__lane **ret)
 			return r;
 		grown = true;
 	}
+	uint32_t tid = (uint32_t)syscall(SYS_gettid);
+	if (!end_will_be_seen(lane, tid)) {
+		pthread_mutex_unlock(&lane->alive);
+		return -EOPNOTSUPP;
+	}
 	lane->process = crew__family.self;
-	lane->tid = (uint32_t)syscall(SYS_gettid);
+	lane->tid = tid;
 	__atomic_store_n(&lane->state, CREW__LANE_LIVE, __ATOMIC_RELEASE);
 	crew__mine = (struct crew__mine){ lane, lane->hold, lane->id };
 	pthread_setspecific(at_thread_end, lane);

@@ -84,7 +84,7 @@ struct crew__mine {
 };
 extern _Thread_local __attribute__((tls_model("initial-exec"))) struct crew__mine crew__mine;
 
-/* Give this thread a lane. 0; -ENOTCONN: no member; -EAGAIN: all lanes in use. */
+/* Give this thread a lane. 0; -ENOTCONN: no member; -EAGAIN: all lanes in use; -EOPNOTSUPP: its end would not be seen. */
 int crew__lane_join(struct crew__lane **ret);
 
 /* This thread's lane, joining if it has none. */
