@@ -73,7 +73,7 @@ static void crew_party(void *shared, unsigned number)
 
 static double crew_meets(void)
 {
-	crew_barrier_init(&objects()->barrier, 2);
+	crew_barrier_init(&objects()->barrier, 2, 0);
 	return bench_two(crew_party, crew_party, all) / PHASES;
 }
 

@@ -336,7 +336,15 @@ static void *meet(void *unused)
 static void fresh_barrier_and_sleeper(void *shared)
 {
 	(void)shared;
-	crew_barrier_init(&s->barrier, 2);
+	crew_barrier_init(&s->barrier, 2, 0);
+	start_sleeper(meet);
+}
+
+static void fresh_shrinking_barrier_and_sleeper(void *shared)
+{
+	(void)shared;
+	crew__lane_reap_all(); /* the last sleeper has ended as a party, too: not of the new one */
+	crew_barrier_init(&s->barrier, 2, CREW_BARRIER_SHRINK);
 	start_sleeper(meet);
 }
 
@@ -357,6 +365,13 @@ static void check_barrier(void *shared, bool completed)
 	}
 	end_sleeper();
 	ck_assert_msg(slept == 0 || (slept == -ECANCELED && !completed), "%s", crew_errname(slept));
+}
+
+static void check_shrinking_barrier(void *shared, bool completed)
+{
+	check_barrier(shared, completed);
+	must(slept);
+	ck_assert(!crew_barrier_is_broken(&s->barrier));
 }
 
 static void abort_it(void *shared)
@@ -407,6 +422,8 @@ static const struct killpoint operations[] = {
 		.check = check_condition },
 	{ "barrier_wait", .before = fresh_barrier_and_sleeper, .prepare = join_and_await_sleeper, .operation = arrive,
 		.check = check_barrier },
+	{ "barrier_wait, shrinking", .before = fresh_shrinking_barrier_and_sleeper, .prepare = join_and_await_sleeper,
+		.operation = arrive, .check = check_shrinking_barrier },
 	{ "barrier_abort", .before = fresh_barrier_and_sleeper, .prepare = join_and_await_sleeper, .operation = abort_it,
 		.others = others_look, .check = check_aborted },
 };

@@ -431,7 +431,7 @@ static void begin(void)
 	must(crew_init(NULL));
 	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
 	crew_semaphore_init(&s->semaphore, 1);
-	crew_barrier_init(&s->barrier, 2);
+	crew_barrier_init(&s->barrier, 2, 0);
 	crew_queue_init(&s->queue, 1);
 }
 

@@ -7,6 +7,7 @@
 #include "family.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <crew/crew.h>
@@ -419,6 +420,19 @@ static void *wait_for_event(void *result)
 	return NULL;
 }
 
+TEST(a_counter_that_nobody_sleeps_on_gets_quiet)
+{
+	begin();
+	pthread_t thread = start(take_units, &(int){ 1 });
+	await(asleep() == 1);
+	must(crew_counter_post(&s->counter, 1)); /* wakes one, as many as it may: there could be more */
+	pthread_join(thread, NULL);
+	must(crew_counter_post(&s->counter, 1));
+	ck_assert_uint_eq(s->counter.value_, 1);
+	must(crew_counter_wait(&s->counter, CREW_POLL));
+	end();
+}
+
 TEST(an_event_lets_all_through_until_it_is_cleared)
 {
 	begin();
@@ -528,7 +542,7 @@ TEST(phases_stay_in_step, .timeout = 60)
 {
 	begin();
 	must_be(-EINVAL, crew_barrier_wait(&s->barrier, NULL, CREW_FOREVER));
-	crew_barrier_init(&s->barrier, 3);
+	crew_barrier_init(&s->barrier, 3, 0);
 	struct party parties[3];
 	pthread_t threads[3];
 	for (int i = 0; i < 3; i++) {
@@ -548,7 +562,7 @@ TEST(phases_stay_in_step, .timeout = 60)
 TEST(a_timeout_breaks_the_barrier_for_all_until_reset)
 {
 	begin();
-	crew_barrier_init(&s->barrier, 3);
+	crew_barrier_init(&s->barrier, 3, 0);
 	struct party other = { 1, 0, 0, 0 };
 	pthread_t thread = start(meet, &other);
 	await(crew_barrier_waiting(&s->barrier) == 1);
@@ -568,7 +582,7 @@ static const char *breaker_label(int i) { return breakers[i]; }
 TEST(whoever_waits_hears_that_it_broke, .count = 3, .label = breaker_label)
 {
 	begin();
-	crew_barrier_init(&s->barrier, 2);
+	crew_barrier_init(&s->barrier, 2, 0);
 	if (index == 2) { /* both become parties; one of them then ends */
 		struct party first = { 1, 0, 0, 0 };
 		pthread_t thread = start(meet, &first);
@@ -595,7 +609,7 @@ TEST(a_break_is_heard_though_others_follow)
 {
 	begin();
 	for (int round = 0; round < 50; round++) {
-		crew_barrier_init(&s->barrier, 2);
+		crew_barrier_init(&s->barrier, 2, 0);
 		struct party other = { 1, 0, 0, 1 };
 		pthread_t thread = start(meet, &other);
 		await(crew_barrier_waiting(&s->barrier) == 1);
@@ -617,12 +631,70 @@ static void *meet_once(void *unused)
 TEST(parties_that_have_all_ended_leave_a_whole_barrier)
 {
 	begin();
-	crew_barrier_init(&s->barrier, 2);
+	crew_barrier_init(&s->barrier, 2, 0);
 	for (int round = 0; round < 20; round++) {
 		pthread_t a = start(meet_once, NULL), b = start(meet_once, NULL);
 		pthread_join(a, NULL);
 		pthread_join(b, NULL);
 	}
+	end();
+}
+
+static void *meet_and_leave(void *how)
+{
+	must(crew_barrier_wait(&s->barrier, NULL, crew_after(5000 * MS)));
+	if (*(int *)how)
+		must(crew_barrier_leave(&s->barrier));
+	return NULL;
+}
+
+TEST(a_barrier_that_shrinks_is_smaller_by_each_who_goes)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 3, CREW_BARRIER_SHRINK);
+	pthread_t ends = start(meet_and_leave, &(int){ 0 }), leaves = start(meet_and_leave, &(int){ 1 });
+	must(crew_barrier_wait(&s->barrier, NULL, crew_after(5000 * MS)));
+	pthread_join(ends, NULL);
+	pthread_join(leaves, NULL);
+	for (int i = 0; i < 3; i++) { /* now alone */
+		unsigned place = 99;
+		must(crew_barrier_wait(&s->barrier, &place, crew_after(5000 * MS)));
+		ck_assert_uint_eq(place, 0);
+	}
+	ck_assert(!crew_barrier_is_broken(&s->barrier));
+	must(crew_barrier_leave(&s->barrier));
+	must_be(-EINVAL, crew_barrier_wait(&s->barrier, NULL, CREW_POLL));
+	end();
+}
+
+static int wait_in_vain(void *argument, size_t size)
+{
+	(void)size;
+	return crew_barrier_wait(*(struct crew_barrier **)argument, NULL, CREW_FOREVER);
+}
+
+TEST(who_dies_waiting_at_a_barrier_that_shrinks_is_not_waited_for)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 3, CREW_BARRIER_SHRINK);
+	struct crew_barrier *barrier = &s->barrier;
+	struct crew_process *p;
+	must(crew_process_start(&p, &(struct crew_process_options){ .function = wait_in_vain, .argument = &barrier,
+			.argument_size = sizeof barrier }));
+	await(crew_barrier_waiting(&s->barrier) == 1);
+	struct party other = { 1, 0, 0, 0 };
+	pthread_t thread = start(meet, &other);
+	await(crew_barrier_waiting(&s->barrier) == 2);
+	must(crew_process_signal(p, SIGKILL));
+	must(crew_process_join(p, CREW_FOREVER, NULL));
+	must(crew_process_close(p));
+	crew__lane_reap_all();
+	ck_assert_uint_eq(crew_barrier_waiting(&s->barrier), 1);
+	unsigned place = 99;
+	must(crew_barrier_wait(&s->barrier, &place, crew_after(5000 * MS)));
+	ck_assert_uint_eq(place, 2); /* places are not given out twice */
+	pthread_join(thread, NULL);
+	ck_assert_int_ge(other.result, 0);
 	end();
 }
 
@@ -707,7 +779,7 @@ static void *poll_lock_long_ago(void *unused)
 TEST(a_deadline_before_time_began_is_a_poll)
 {
 	begin();
-	crew_barrier_init(&s->barrier, 2);
+	crew_barrier_init(&s->barrier, 2, 0);
 	must_be(-ETIMEDOUT, crew_counter_wait(&s->counter, -1));
 	must_be(-ETIMEDOUT, crew_event_wait(&s->event, INT64_MIN));
 	must_be(-ETIMEDOUT, crew_semaphore_acquire(&s->semaphore, -1));

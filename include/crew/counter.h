@@ -15,12 +15,12 @@
 CREW_BEGIN
 
 struct crew_counter {
-	uint32_t value_;
-	uint32_t waiters_; /* 1: somebody may sleep on value_; may stay set, never missing */
+	uint32_t value_; /* bit 31: somebody may sleep on it; may stay set, never missing */
+	uint32_t spare_;
 };
 static_assert(sizeof(struct crew_counter) == 8, "shared-memory format");
 
-/* Add `units` (up to 2^31 in all) and wake as many waiters. Errors: -EINVAL (it would overflow)  -ENOTCONN  -EAGAIN */
+/* Add `units` (up to 2^31 - 1 in all) and wake as many waiters. Errors: -EINVAL (it would overflow)  -ENOTCONN  -EAGAIN */
 CREW_API CREW_CHECKED int crew_counter_post(struct crew_counter *counter, uint32_t units);
 
 /* Take one unit. Errors: -ETIMEDOUT  -ENOTCONN  -EAGAIN */

@@ -146,7 +146,7 @@ static int meets(void *argument, size_t size)
 
 static const char *step_barrier(void)
 {
-	crew_barrier_init(&board->barrier, 3);
+	crew_barrier_init(&board->barrier, 3, 0);
 	struct crew_process *p[3] = { start(meets), start(meets), start(meets) };
 	for (int i = 0; i < 3; i++)
 		claim(exitcode(p[i]) == 0);

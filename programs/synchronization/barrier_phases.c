@@ -93,7 +93,7 @@ static int meet_neighbours(struct stage *stage, struct strip *strip, unsigned nu
 static void prepare(struct stage *stage)
 {
 	struct strip *strip = stage->state;
-	crew_barrier_init(&strip->barrier, stage->parties);
+	crew_barrier_init(&strip->barrier, stage->parties, 0);
 }
 
 static int once(struct stage *stage, unsigned number) { return compute(stage, number, meet_once); }

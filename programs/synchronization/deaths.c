@@ -214,13 +214,13 @@ static int notify_one(struct play *p)
 
 static int two_parties(struct play *p)
 {
-	crew_barrier_init(&p->barrier, 2);
+	crew_barrier_init(&p->barrier, 2, 0);
 	return 0;
 }
 
 static int three_parties(struct play *p)
 {
-	crew_barrier_init(&p->barrier, 3);
+	crew_barrier_init(&p->barrier, 3, 0);
 	return 0;
 }
 

@@ -69,7 +69,7 @@ static void prepare(struct stage *stage)
 {
 	struct pair *pairs = stage->state;
 	for (unsigned i = 0; i < stage->parties / 2; i++)
-		crew_barrier_init(&pairs[i].barrier, 2);
+		crew_barrier_init(&pairs[i].barrier, 2, 0);
 }
 
 static void inspect(struct stage *stage)

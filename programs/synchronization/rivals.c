@@ -111,7 +111,7 @@ static void prepare(struct duel *duel)
 	pthread_rwlockattr_t rwlock;
 	pthread_barrierattr_t barrier;
 	crew_semaphore_init(&duel->semaphore, 1);
-	crew_barrier_init(&duel->barrier, PAIR);
+	crew_barrier_init(&duel->barrier, PAIR, 0);
 	pthread_mutexattr_init(&mutex);
 	pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
 	pthread_mutex_init(&duel->their_lock, &mutex);

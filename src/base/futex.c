@@ -34,11 +34,12 @@ int crew__futex_wait(const uint32_t *word, uint32_t expected, crew_time deadline
 			deadline == CREW_FOREVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY));
 }
 
-void crew__futex_wake(uint32_t *word, uint32_t count)
+uint32_t crew__futex_wake(uint32_t *word, uint32_t count)
 {
 	if (crew__fault(CREW__CALL_futex_wake))
-		return;
-	syscall(SYS_futex, word, FUTEX_WAKE, count > INT_MAX ? INT_MAX : count, NULL, NULL, 0);
+		return 0;
+	long woken = syscall(SYS_futex, word, FUTEX_WAKE, count > INT_MAX ? INT_MAX : count, NULL, NULL, 0);
+	return woken > 0 ? (uint32_t)woken : 0;
 }
 
 int crew__futex_wait_any(const uint32_t *const *words, const uint32_t *expected, unsigned count, crew_time deadline)

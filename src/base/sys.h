@@ -92,8 +92,8 @@ void *crew__malloc_aligned(size_t alignment, size_t size);
 
 /* Sleep while *word is `expected`, until the deadline. 0 (woken, or it differs, or a signal), -ETIMEDOUT. Words are shared between processes. */
 int crew__futex_wait(const uint32_t *word, uint32_t expected, crew_time deadline);
-/* Wake up to `count` sleepers. */
-void crew__futex_wake(uint32_t *word, uint32_t count);
+/* Wake up to `count` sleepers; how many there were to wake. */
+uint32_t crew__futex_wake(uint32_t *word, uint32_t count);
 /* Sleep while every words[i] is expected[i] (up to 127). As futex_wait; -ENOSYS where the kernel lacks futex_waitv. */
 int crew__futex_wait_any(const uint32_t *const *words, const uint32_t *expected, unsigned count, crew_time deadline);
 

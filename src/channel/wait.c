@@ -69,7 +69,7 @@ static int look_counter(struct crew_counter *counter, struct crew__watch *ret)
 {
 	*ret = (struct crew__watch){ &counter->value_, __atomic_load_n(&counter->value_, __ATOMIC_SEQ_CST), CREW__WATCH_COUNTER };
 	int r = crew__check_place(counter, sizeof *counter);
-	return r < 0 ? r : ret->seen != 0;
+	return r < 0 ? r : (ret->seen & 0x7fffffffu) != 0;
 }
 
 /* One item that is no descriptor: 1, 0 with watches, or an error. */

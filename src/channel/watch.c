@@ -9,12 +9,12 @@
  *          Others then sleep until their slice ends (CREW_NOTICE); crew_wait_any alone has this window, because a
  *          lane names one word (lane->waited_on), not many.
  */
-#include <crew/counter.h>
 #include <crew/lock.h>
 #include "base/sys.h"
 #include "channel/watch.h"
 
-#define EVENT_SLEEPERS 2u /* bit 1 of crew_event.word_ */
+#define EVENT_SLEEPERS 2u            /* in crew_event.word_ */
+#define COUNTER_SLEEPERS 0x80000000u /* in crew_counter.value_ */
 #define NO_WAITV_SLICE CREW_MILLISECOND
 
 static uint32_t load(const uint32_t *word)
@@ -32,12 +32,10 @@ static bool arm(const struct crew__watch *watch, uint32_t *expected)
 		*expected = crew__bell_arm(watch->word, v);
 		return *expected == (v | 1);
 	case CREW__WATCH_EVENT:
-		*expected = v | EVENT_SLEEPERS;
+	case CREW__WATCH_COUNTER:
+		*expected = v | (watch->kind == CREW__WATCH_EVENT ? EVENT_SLEEPERS : COUNTER_SLEEPERS);
 		return v == *expected || __atomic_compare_exchange_n(watch->word, &v, *expected, false, __ATOMIC_SEQ_CST,
 				__ATOMIC_SEQ_CST) || v == *expected;
-	case CREW__WATCH_COUNTER:
-		__atomic_store_n(&((struct crew_counter *)(void *)watch->word)->waiters_, 1, __ATOMIC_SEQ_CST);
-		break;
 	case CREW__WATCH_STATE:
 		break;
 	}
@@ -48,7 +46,8 @@ static bool arm(const struct crew__watch *watch, uint32_t *expected)
 static bool changed(const struct crew__watch *watch)
 {
 	bool bell = watch->kind == CREW__WATCH_BELL || watch->kind == CREW__WATCH_BELL_ONE;
-	uint32_t mask = bell ? ~1u : watch->kind == CREW__WATCH_EVENT ? ~EVENT_SLEEPERS : ~0u;
+	uint32_t mask = bell ? ~1u : watch->kind == CREW__WATCH_EVENT ? ~EVENT_SLEEPERS :
+		watch->kind == CREW__WATCH_COUNTER ? ~COUNTER_SLEEPERS : ~0u;
 	return (load(watch->word) & mask) != (watch->seen & mask);
 }
 

@@ -73,17 +73,20 @@ uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen)
 	return seen | CREW__ARMED;
 }
 
-int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
+int crew__bell_sleep(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
 {
+	uint32_t armed = seen | CREW__ARMED;
 	if (deadline <= CREW_POLL)
 		return crew__bell_look(bell) == seen ? -ETIMEDOUT : 0;
-	for (unsigned turn = 0; crew__spin(turn); turn++)
+	return crew__bell_arm(bell, seen) == armed ? crew__sleep(lane, bell, armed, 0, deadline) : 0;
+}
+
+int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline)
+{
+	for (unsigned turn = 0; deadline > CREW_POLL && crew__spin(turn); turn++)
 		if ((__atomic_load_n(bell, __ATOMIC_RELAXED) | CREW__ARMED) != (seen | CREW__ARMED))
 			return 0;
-	uint32_t armed = seen | CREW__ARMED;
-	if (crew__bell_arm(bell, seen) != armed)
-		return 0;
-	return crew__sleep(lane, bell, armed, 0, deadline);
+	return crew__bell_sleep(lane, bell, seen, deadline);
 }
 
 int crew__bell_wait_for(struct crew__lane *lane, uint32_t *bell, uint32_t seen, uint64_t wants, crew_time deadline)

@@ -37,9 +37,7 @@ void crew__publish_owed(struct crew__lane *lane)
 
 void crew__leave_and_publish(struct crew__lane *lane, uint32_t *guard, uint64_t *where, uint64_t value)
 {
-	__atomic_store_n(&lane->publish[1], value, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&lane->publish[0], crew__offset(where), __ATOMIC_RELAXED);
+	crew__owe_store(lane, where, value);
 	crew__commit(lane);
 	crew__publish_owed(lane);
 	crew__leave(lane, guard);
@@ -58,6 +56,8 @@ void crew__leave_and_ring_each(struct crew__lane *lane, uint32_t *guard, uint32_
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&lane->owed[i], crew__offset(bells[i]), __ATOMIC_RELAXED); /* from the commit on */
 	crew__commit(lane);
+	if (lane->publish[0])
+		crew__publish_owed(lane);
 	for (unsigned i = 0; i < n; i++)
 		sleepers[i] = crew__bell_change(bells[i], counts ? counts[i] : UINT32_MAX);
 	crew__leave(lane, guard);

@@ -137,9 +137,19 @@ static inline void crew__leave(struct crew__lane *lane, uint32_t *guard)
 }
 
 /*
- * Commit, store `value` in *where, release. For words that are read outside sections: they are not saved
+ * A store that the end of this section makes once all is committed (leave_and_publish, leave_and_ring); at most one, before the
+ * section's last set. For words that are read outside sections: they are not saved
  * in the log, so nobody sees what will be undone. Once committed the store is made, by the sweep if the thread dies.
  */
+static inline void crew__owe_store(struct crew__lane *lane, uint64_t *where, uint64_t value)
+{
+	__atomic_store_n(&lane->publish[1], value, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->publish[0], crew__offset(where), __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Publish, commit, release. */
 void crew__leave_and_publish(struct crew__lane *lane, uint32_t *guard, uint64_t *where, uint64_t value);
 
 /* In a sweep, while the guard still names the dead: the store that it owes. */
@@ -177,6 +187,7 @@ static inline uint32_t crew__bell_look(const uint32_t *bell)
 	return __atomic_load_n(bell, __ATOMIC_SEQ_CST); /* (B) in bell.c */
 }
 uint32_t crew__bell_arm(uint32_t *bell, uint32_t seen);
+int crew__bell_sleep(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline); /* without spinning first */
 int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew_time deadline);
 /* The same for who waits until others give back what they hold: a hold word, as in their lanes. */
 int crew__bell_wait_for(struct crew__lane *lane, uint32_t *bell, uint32_t seen, uint64_t wants, crew_time deadline);

@@ -20,7 +20,7 @@ void world_create(void)
 	if (crew_alloc_zeroed(sizeof *world, (void **)&world) < 0)
 		abort();
 	crew_semaphore_init(&world->semaphore, PERMITS);
-	crew_barrier_init(&world->barrier, 2);
+	crew_barrier_init(&world->barrier, 2, 0);
 	crew_queue_init(&world->leased, 32);
 	crew_queue_init(&world->once, 4);
 	world->blocks = blocks();
