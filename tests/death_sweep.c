@@ -184,7 +184,7 @@ static void leave_everything(void *shared)
 	for (uint32_t n = 1; n <= 3; n++)
 		must(crew_queue_put(&s->queue, &n, sizeof n, CREW_POLL));
 	crew_semaphore_init(&s->semaphore, 2);
-	crew_barrier_init(&s->barrier, 2);
+	crew_barrier_init(&s->barrier, 2, 0);
 	run(hold_everything, NULL);
 }
 
