@@ -20,7 +20,7 @@
  * ./test --long resumes at every instruction.
  *
  * Of what is more than the time of a row allows only a part is done, spread evenly, at another phase each time; all of it with
- * CREW_TEST_LONG in the environment (./test --long).
+ * CREW_TEST_LONG in the environment (./test --long), if 20 seconds for each script are enough.
  */
 #ifndef KILLPOINT_H
 #define KILLPOINT_H
