@@ -138,9 +138,11 @@ static const struct killpoint operations[] = {
 	{ "heap_alloc_and_free_large", .prepare = warm_heap, .operation = alloc_and_free_large, .others = others_alloc,
 		.check = check_no_block },
 	{ "heap_alloc_in_hand", .prepare = warm_heap, .operation = alloc_in_hand, .others = others_alloc, .check = check_no_block },
-	{ "heap_free", .before = a_block, .prepare = warm_heap, .operation = free_it, .others = others_alloc, .check = check_freed },
+	{ "heap_free", .before = a_block, .prepare = warm_heap, .operation = free_it, .others = others_alloc, .lock_free = true,
+		.check = check_freed },
 	{ "heap_free_large", .before = a_large_block, .prepare = warm_heap, .operation = free_it, .others = others_alloc,
 		.check = check_freed },
-	{ "heap_publish", .prepare = alloc_to_publish, .operation = publish, .others = others_alloc, .check = check_published },
+	{ "heap_publish", .prepare = alloc_to_publish, .operation = publish, .others = others_alloc, .lock_free = true,
+		.check = check_published },
 };
 KILL_EVERYWHERE(operations, begin, s, end)
