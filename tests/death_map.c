@@ -88,6 +88,16 @@ static void worn_out(void *shared)
 		put_at(1, 101);
 }
 
+/* ... or is made in one that is known to be free. */
+static void ready(void *shared)
+{
+	worn(shared);
+	struct shard *shard = crew__map_shard(&s->map, crew__siphash(1, 3, s->map.key_, &s->keys[KEY], sizeof *s->keys));
+	for (unsigned i = 0; i < 200 && !(shard->aged && shard->safe == shard->stamp); i++)
+		put_at(1, 101);
+	ck_assert(shard->aged && shard->safe == shard->stamp);
+}
+
 static void warm_up(void *shared)
 {
 	uint64_t pair[2] = { 1, 1 }, key = 12345;
@@ -304,6 +314,8 @@ static const struct killpoint operations[] = {
 	{ "a put that ages what is retired", .before = worn, .prepare = warm_up, .operation = put_new, .others = read_and_write,
 		.check = check },
 	{ "a put that frees what is retired", .before = worn_out, .prepare = warm_up, .operation = put_new, .others = read_and_write,
+		.check = check },
+	{ "a put into a block used before", .before = ready, .prepare = warm_up, .operation = put_new, .others = read_and_write,
 		.check = check },
 	{ "a delete", .before = filled_to_delete, .prepare = warm_up, .operation = delete_it, .others = read_and_write, .check = check },
 	{ "an update happens once or never", ON_FILLED, .operation = update_it, .others = read_and_write, .check = check },

@@ -84,6 +84,8 @@ static int make_entry(struct crew_map *map, struct crew__lane *lane, const void 
 	return r;
 }
 
+#define SMALL 1024u /* bytes that may be copied inside a section */
+
 /* What a change demands of the entry that is there: any, or 0 none, or that version. */
 #define ANY UINT64_MAX
 
@@ -148,12 +150,60 @@ static int insert(struct crew_map *map, struct crew__lane *lane, struct entry *e
 	}
 }
 
+/*
+ * The common put: a small value, and a retired block of the shard that it fits into. One section does it all, the copy too. If that
+ * is undone, the block is retired again: its link has not been touched. 1: not to be done so, nothing has happened.
+ */
+static int put_at_once(struct crew_map *map, struct crew__lane *lane, const struct key *key, const void *value, size_t size,
+		uint64_t version, uint64_t *ret_version)
+{
+	struct shard *shard = crew__map_shard(map, key->hash);
+	uint64_t stamp = __atomic_load_n(&shard->stamp, __ATOMIC_ACQUIRE), word = 0, *free_slot;
+	if (lane->mine[HAND_ENTRY] || !__atomic_load_n(&shard->aged, __ATOMIC_RELAXED) ||
+			__atomic_load_n(&shard->safe, __ATOMIC_ACQUIRE) != stamp)
+		return 1;
+	int r = crew__enter(&lane, &shard->guard, CREW_FOREVER);
+	if (r < 0)
+		return r;
+	struct table *table = table_of(shard);
+	uint64_t *slot = crew__map_find(table, key, &word, &free_slot), bytes = sizeof(struct entry) + key->size + size;
+	struct entry *old = slot ? entry_of(word) : NULL, *entry = shard->aged ? crew__at(shard->aged) : NULL;
+	r = demand(old, version);
+	if (r == 0 && (!entry || shard->stamp != stamp || entry->link.bytes < bytes || (!old && crew__map_is_full(shard, table))))
+		r = 1;
+	if (r != 0) {
+		crew__leave(lane, &shard->guard);
+		return r;
+	}
+	crew__set64(lane, &shard->aged, entry->link.next);
+	crew__set32(lane, &shard->retired, shard->retired - 1);
+	entry->hash = key->hash;
+	entry->value_size = size;
+	entry->key_size = (uint32_t)key->size;
+	if (size)
+		memcpy(entry_value(entry), value, size);
+	if (key->size)
+		memcpy(entry_key(entry), key->data, key->size);
+	if (ret_version)
+		*ret_version = shard->version + 1;
+	place(shard, lane, entry, old ? slot : free_slot, old);
+	crew__reclaim(shard, lane);
+	return 0;
+}
+
 static int put(struct crew_map *map, const void *key, size_t key_size, const void *value, size_t size, uint64_t version,
 		uint64_t *ret_version)
 {
 	struct crew__lane *lane;
 	struct entry *entry = NULL;
 	int r = crew__lane_for(map, sizeof *map, &lane);
+	if (r == 0 && key_size <= SMALL && size <= SMALL && crew__map_shard_at(map, 0)) {
+		struct key hashed = make_key(map, key, key_size);
+		r = put_at_once(map, lane, &hashed, value, size, version, ret_version);
+		if (r <= 0)
+			return r;
+		r = 0;
+	}
 	if (r == 0)
 		r = make_entry(map, lane, key, key_size, size, &entry);
 	if (r < 0)
