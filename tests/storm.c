@@ -133,7 +133,6 @@ static void rest_and_audit(void)
 	__atomic_store_n(&notes->rest, 1, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < WORKERS; i++)
 		bury(i);
-	await(slots_in_use() == HOUSEHOLD);
 	bool fine = audit();
 	ck_assert_msg(fine, "CREW_SEED=%llu, after %u kills: %s", (unsigned long long)seed, kills, notes->wrong);
 	audits++;

@@ -1,4 +1,5 @@
 /* audit.c - what must hold when nobody runs; see program.h */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,8 +137,23 @@ static void audit_lanes(void)
 	}
 }
 
+/* Children of the killed end with them, a moment later. */
+static void await_orphans(void)
+{
+	for (crew_time until = crew_after(10 * CREW_SECOND); crew_now() < until; sched_yield()) {
+		struct crew__slot *slot;
+		unsigned others = 0;
+		for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
+			others += __atomic_load_n(&slot->parent, __ATOMIC_ACQUIRE) && !slot->helper;
+		if (others == 1)
+			return;
+	}
+	wrong("at rest: others still run");
+}
+
 bool audit(void)
 {
+	await_orphans();
 	for (unsigned thread = 0; thread < THREADS; thread++)
 		crew_pipe_fini(&world->pipe[thread]);
 	crew__lane_reap_all();
