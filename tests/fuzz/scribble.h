@@ -5,8 +5,8 @@
  * begins, a thread is dead with its lane unswept. The calls that follow must end: well, with an error, or with a
  * message and abort(), which is what crew does about misuse. Not by a signal of any other kind, nor after the time limit.
  *
- * Only what crew promises to check is scribbled over (SECURITY.md): the front's counts and roots, the lanes of
- * the dead, the words of locks, semaphores, counters and events; not the heap's own tables, not the links
+ * Only what crew promises to check is scribbled over (SECURITY.md): the front's counts and roots, what the sweep
+ * of a dead lane follows, the words of locks, semaphores, counters and events; not the heap's own tables, not the links
  * of the kernel's mutexes, nor claims, which name a living thread as well as a dead one.
  */
 #ifndef SCRIBBLE_H
@@ -49,13 +49,19 @@ static void *scribble_victim(void *argument)
 	return NULL;
 }
 
-/* The words of the lane from `state` on, but for the two that tell which life of it this is. */
+/* What the sweep of the layer sync follows: words to wake, the undo log, holds. */
 static void scribble_lane(struct crew__lane *lane, struct scribble_input *input)
 {
-	size_t from = offsetof(struct crew__lane, bell), words = (sizeof *lane - from) / 8;
-	uint64_t *word = (uint64_t *)(void *)((char *)lane + from) + scribble_take(input, 2) % words;
-	if (word < lane->mine || word >= &lane->undo[0].where) /* blocks in hand, the user's log, who sweeps: claims */
-		*word = scribble_take(input, 8);
+	size_t undo = offsetof(struct crew__lane, undo) / 8, at = scribble_take(input, 2) % (sizeof *lane / 8 - undo + 11);
+	uint64_t value = scribble_take(input, 8);
+	switch (at) {
+	case 0: lane->bell = value; break;
+	case 1: lane->asleep_on = value; break;
+	case 2: lane->waited_on = value; break;
+	case 3: case 4: lane->publish[at - 3] = value; break;
+	case 5: case 6: case 7: case 8: case 9: case 10: lane->owed[at - 5] = value; break;
+	default: ((uint64_t *)(void *)lane)[undo + at - 11] = value; break;
+	}
 }
 
 static void scribble_once(struct scribble_shared *s, struct crew__lane *dead, struct scribble_input *input)
