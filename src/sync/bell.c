@@ -112,8 +112,9 @@ void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count)
 	__atomic_store_n(&lane->bell, crew__offset(bell), __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	uint32_t sleepers = crew__bell_change(bell, count);
-	if (sleepers)
-		crew__futex_wake(bell, sleepers);
+	/* Armed, and nobody there: make it quiet, so that the next ring costs no system call, and wake who has come meanwhile. */
+	if (sleepers && crew__futex_wake(bell, sleepers) == 0 && sleepers != UINT32_MAX && crew__bell_change(bell, UINT32_MAX))
+		crew__futex_wake(bell, UINT32_MAX);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
 }
