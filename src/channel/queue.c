@@ -18,6 +18,8 @@
 #include "channel/watch.h"
 #include "memory/heap.h"
 
+#define LOOK_EVERY 4u /* turns of a spin: each look takes the cache line from whoever is about to write it */
+
 static uint32_t closed(const struct crew_queue *queue)
 {
 	return __atomic_load_n(&queue->closed_, __ATOMIC_SEQ_CST);
@@ -68,8 +70,9 @@ int crew__queue_pause(struct crew__pause *pause, struct crew__lane *lane, struct
 	if (deadline <= CREW_POLL)
 		return -ETIMEDOUT;
 	if (!pause->armed) {
-		if (crew__spin(pause->turn++))
-			return 0;
+		for (unsigned i = 0; i < LOOK_EVERY; i++)
+			if (crew__spin(pause->turn++) && i == LOOK_EVERY - 1)
+				return 0;
 		uint32_t seen = crew__bell_look(bell);
 		pause->armed = crew__bell_arm(bell, seen) == (seen | 1) ? seen | 1 : 0;
 		return 0;
@@ -88,7 +91,7 @@ int crew__queue_publish(struct crew_queue *queue, struct crew__ring *ring, struc
 	struct crew__pause pause = { 0 };
 	int r;
 	for (;;) {
-		r = closed(queue) ? -EPIPE : crew__ring_publish(ring, claim);
+		r = closed(queue) ? -EPIPE : crew__ring_publish(ring, claim, pause.armed || deadline <= CREW_POLL);
 		if (r != -EAGAIN)
 			break;
 		r = crew__queue_pause(&pause, lane, ring, &queue->drained_, deadline);
@@ -124,10 +127,12 @@ int crew__node_fill(struct crew__lane *lane, struct crew__claim *claim, const vo
 int crew__queue_wait_room(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane, crew_time deadline)
 {
 	struct crew__pause pause = { 0 };
-	while (crew__ring_is_full(ring)) {
+	/* While we spin we wait for room for some: one at a time each would wait for the other's cache line. */
+	for (uint32_t spare = 0; crew__ring_is_full(ring, pause.armed || deadline <= CREW_POLL, pause.armed ? 0 : spare);) {
 		int r = closed(queue) ? -EPIPE : crew__queue_pause(&pause, lane, ring, &queue->drained_, deadline);
 		if (r < 0)
 			return r;
+		spare = ring->capacity / 8;
 	}
 	return closed(queue) ? -EPIPE : 0;
 }

@@ -6,6 +6,7 @@
 
 #include "channel/ring.h"
 
+#define CREW__AHEAD 8         /* messages: to be fetched from the other's cache */
 #define CREW__LOOK_EVERY 64u /* tickets: at the length, for `highest` */
 
 static inline uint64_t crew__load(const uint64_t *word)
@@ -56,6 +57,7 @@ static inline int crew__node_claim(struct crew__ring *ring, struct crew__lane *l
 		for (uint32_t i = 0; i < nodes; i++) {
 			crew__node_at(ring, (from + i) & (nodes - 1), ret);
 			if (__atomic_load_n(&ret->node->header, __ATOMIC_RELAXED) == 0 && crew__header_move(ret->node, 0, mine)) {
+				__builtin_prefetch(ret->node + CREW__AHEAD, 1); /* the next ones, which who takes had last */
 				ret->header = mine;
 				return 0;
 			}
@@ -100,40 +102,48 @@ static inline int crew__walk_head(struct crew__ring *ring, uint64_t ticket, stru
 	}
 }
 
-/* Whether ticket t must wait until others have left. */
-static inline bool crew__no_room(struct crew__ring *ring, uint64_t ticket)
+/*
+ * Whether ticket t must wait until others have left. Only a thorough look goes beyond the hint: into the nodes that those
+ * who take are busy with, but also past one who stopped between taking and saying so.
+ */
+static inline bool crew__no_room(struct crew__ring *ring, uint64_t ticket, bool thorough)
 {
 	struct crew__claim first;
 	uint64_t length = ticket - __atomic_load_n(&ring->head_seen, __ATOMIC_RELAXED);
-	if (length < ring->capacity && ticket % CREW__LOOK_EVERY)
+	if (__builtin_expect(length < ring->capacity && ticket % CREW__LOOK_EVERY, 1))
 		return false;
-	crew__walk_head(ring, crew__load(&ring->head), &first);
-	crew__hint(&ring->head_seen, first.ticket);
-	length = ticket - first.ticket;
+	uint64_t head = crew__load(&ring->head);
+	if (thorough && ticket - head >= ring->capacity) {
+		crew__walk_head(ring, head, &first);
+		head = first.ticket;
+	}
+	crew__hint(&ring->head_seen, head);
+	length = ticket - head;
 	if ((int64_t)length < 0) /* it is long taken */
 		return false;
-	crew__hint(&ring->highest, length < ring->capacity ? length + 1 : length);
+	crew__hint(&ring->highest, length < ring->capacity ? length + 1 : ring->capacity); /* a look for more room than one sees it full */
 	return length >= ring->capacity;
 }
 
-static inline bool crew__ring_is_full(struct crew__ring *ring)
+/* Whether there is room for `spare` messages and one more. */
+static inline bool crew__ring_is_full(struct crew__ring *ring, bool thorough, uint32_t spare)
 {
 	uint64_t cell, tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
-	if (tail - __atomic_load_n(&ring->head_seen, __ATOMIC_RELAXED) < ring->capacity)
+	if (__builtin_expect(tail - __atomic_load_n(&ring->head_seen, __ATOMIC_RELAXED) < ring->capacity, 1))
 		return false;
 	tail = crew__walk_tail(ring, crew__load(&ring->tail), &cell);
-	return cell != crew__cell_word(ring, tail, CREW__END_MARK) && crew__no_room(ring, tail);
+	return cell != crew__cell_word(ring, tail, CREW__END_MARK) && crew__no_room(ring, tail + spare, thorough);
 }
 
 /* ALLOC(lane) -> in the ring: 0; -EAGAIN: full; -EPIPE: closed. */
-static inline int crew__ring_publish(struct crew__ring *ring, struct crew__claim *claim)
+static inline int crew__ring_publish(struct crew__ring *ring, struct crew__claim *claim, bool thorough)
 {
 	uint32_t number = crew__header_lane(claim->header);
 	for (uint64_t ticket = crew__load(&ring->tail), cell;;) {
 		ticket = crew__walk_tail(ring, ticket, &cell);
 		if (cell == crew__cell_word(ring, ticket, CREW__END_MARK))
 			return -EPIPE;
-		if (crew__no_room(ring, ticket))
+		if (crew__no_room(ring, ticket, thorough))
 			return -EAGAIN;
 		claim->header = crew__header(CREW__QUEUED, number, 1, ticket);
 		__atomic_store_n(&claim->node->header, claim->header, __ATOMIC_RELEASE);
@@ -145,11 +155,24 @@ static inline int crew__ring_publish(struct crew__ring *ring, struct crew__claim
 	}
 }
 
+/* The node of a message that comes later, if it is there by now. */
+static inline void crew__prefetch(struct crew__ring *ring, uint64_t ticket)
+{
+	struct crew__claim later;
+	uint64_t cell = crew__load(crew__cell(ring, ticket));
+	if (cell >> 24 == crew__lap(ring, ticket) && (cell & CREW__END_MARK) != CREW__END_MARK) {
+		crew__node_at(ring, cell & CREW__END_MARK, &later);
+		__builtin_prefetch(later.node, 1);
+	}
+}
+
 /* The oldest message: 0, its node as seen; -EAGAIN: none; CREW_END_OF_DATA: none, and the end mark follows. */
 static inline int crew__ring_first(struct crew__ring *ring, struct crew__claim *ret)
 {
 	uint64_t from = crew__load(&ring->head);
 	int r = crew__walk_head(ring, from, ret);
+	if (r == 0)
+		crew__prefetch(ring, ret->ticket + CREW__AHEAD);
 	if (ret->ticket != from)
 		crew__hint(&ring->head, ret->ticket);
 	return r;
