@@ -199,6 +199,43 @@ static void take_and_return(void *shared)
 	do_or_exit(crew_queue_return(&s->queue, &s->message));
 }
 
+static void lend_and_publish(void *shared)
+{
+	struct crew_loan loan;
+	(void)shared;
+	do_or_exit(crew_queue_loan(&s->queue, sizeof(uint32_t), &loan));
+	*(uint32_t *)loan.data = VICTIMS;
+	do_or_exit(crew_queue_publish(&s->queue, &loan, CREW_FOREVER));
+}
+
+/* A batch of 0 and 1 inside. */
+static void batch(void *shared)
+{
+	uint32_t n[2] = { 0, 1 };
+	struct iovec both[2] = { { &n[0], sizeof n[0] }, { &n[1], sizeof n[1] } };
+	(void)shared;
+	fill(0, 0, 1);
+	must(crew_queue_put_many(&s->queue, both, 2, SOON));
+	inside = 2;
+}
+
+static void get_two(void *shared)
+{
+	uint32_t n[2];
+	unsigned got;
+	struct iovec both[2] = { { &n[0], sizeof n[0] }, { &n[1], sizeof n[1] } };
+	(void)shared;
+	do_or_exit(crew_queue_get_many(&s->queue, both, 2, &got, CREW_FOREVER));
+}
+
+static void put_two(void *shared)
+{
+	uint32_t n[2] = { VICTIMS, OURS };
+	struct iovec both[2] = { { &n[0], sizeof n[0] }, { &n[1], sizeof n[1] } };
+	(void)shared;
+	do_or_exit(crew_queue_put_many(&s->queue, both, 2, CREW_FOREVER));
+}
+
 /* ---- others, and the audit ---- */
 
 static void others_take_and_put(void *shared, int order)
@@ -235,7 +272,7 @@ static unsigned audit(unsigned may_be_gone)
 	for (unsigned n = 0; n < NUMBERS; n++) {
 		bool wanted = n < (inside & 0xff) || n == MARK || (n == OTHERS && others_have_put());
 		ck_assert_uint_le(seen[n], 1);
-		ck_assert(wanted || n == VICTIMS || !seen[n]);
+		ck_assert(wanted || n == VICTIMS || n == OURS || !seen[n]);
 		gone += wanted && !seen[n];
 	}
 	ck_assert_uint_le(gone, may_be_gone);
@@ -277,6 +314,40 @@ static void check_get(void *shared, bool completed)
 	unsigned gone = audit(1);
 	ck_assert(gone == 1 || !completed);
 	ck_assert_uint_eq(attempts_more(), 0);
+}
+
+/* Of a batch one may be gone and the other have come back, flagged; or both may be gone. */
+static void check_get_of_batch(void *shared, bool completed)
+{
+	(void)shared;
+	unsigned gone = audit(1);
+	ck_assert(gone == 1 || !completed);
+	ck_assert_uint_le(attempts_more(), 2);
+}
+
+static void check_get_two(void *shared, bool completed)
+{
+	(void)shared;
+	unsigned gone = audit(2);
+	ck_assert(gone == 2 || (gone == 0 && !completed));
+	ck_assert_uint_le(attempts_more(), 2);
+}
+
+static void check_put_two(void *shared, bool completed)
+{
+	(void)shared;
+	audit(0);
+	ck_assert_uint_eq(seen[VICTIMS], seen[OURS]);
+	ck_assert(seen[VICTIMS] || !completed);
+	ck_assert(!seen[OURS] || order_of[OURS] > order_of[VICTIMS]);
+}
+
+static void check_take_of_batch(void *shared, bool completed)
+{
+	(void)shared;
+	audit(0);
+	ck_assert_uint_ge(attempts_more(), completed);
+	ck_assert_uint_le(attempts_more(), 2);
 }
 
 static void check_take(void *shared, bool completed)
@@ -464,6 +535,12 @@ static const struct killpoint operations[] = {
 		.check = check_take_and_done },
 	{ "queue_take_and_return", .before = two, .prepare = join_in, .operation = take_and_return, .others = others_take_and_put, .lock_free = true,
 		.check = check_return },
+	{ "queue_loan_and_publish", .before = two, .prepare = join_in, .operation = lend_and_publish, .others = others_take_and_put,
+		.lock_free = true, .check = check_put },
+	{ "queue_put_many", .before = two, .prepare = join_in, .operation = put_two, .check = check_put_two },
+	{ "queue_get_many", .before = batch, .prepare = join_in, .operation = get_two, .check = check_get_two },
+	{ "queue_get_of_a_batch", .before = batch, .prepare = join_in, .operation = get_one, .check = check_get_of_batch },
+	{ "queue_take_of_a_batch", .before = batch, .prepare = join_in, .operation = take_one, .check = check_take_of_batch },
 	{ "queue_close_at_once", .before = two, .prepare = join_in, .operation = close_at_once, .check = check_close_at_once },
 	{ "queue_close_to_drain", .before = two, .prepare = join_in, .operation = close_to_drain, .check = check_close_to_drain },
 	{ "queue_put_to_a_sleeper", .before = empty_and_sleeper, .prepare = join_quietly, .operation = put, .single = true,
