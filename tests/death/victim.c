@@ -72,8 +72,10 @@ int victim_start(struct victim *victim)
 			.function = be_victim, .argument = victim, .method = CREW_FORK });
 	ck_assert_msg(r == 0, "no victim: %s", crew_strerror(r));
 	victim->pid = crew_process_pid(victim->process);
-	if (wait_stop(victim, 0) == SIGSTOP)
+	if (wait_stop(victim, 0) == SIGSTOP) {
+		ptrace(PTRACE_SETOPTIONS, victim->pid, NULL, PTRACE_O_EXITKILL); /* nor does it outlive the test */
 		return 0;
+	}
 	victim_bury(victim);
 	stay_here(false);
 	return -EPERM;
