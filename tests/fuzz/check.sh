@@ -16,7 +16,7 @@ if ! clang -fsanitize=fuzzer -o "$work/none" "$work/none.c" 2>/dev/null; then
 	exit 0
 fi
 if ! clang -std=gnu17 -D_GNU_SOURCE -DCREW_VERSION='"fuzz"' -O1 -g -fsanitize=fuzzer,undefined -fno-sanitize-recover=undefined \
-	-Wl,-z,now -Iinclude -Isrc -Itests -o "$work/api" tests/fuzz/api.c tests/storm/program.c tests/storm/audit.c \
+	-Wl,-z,now -Iinclude -Isrc -Itests -o "$work/api" tests/fuzz/api.c tests/storm/*.c \
 	src/*/*.c src/crew.c -pthread >"$work/log" 2>&1; then
 	echo "not ok 1 - any_program_with_a_kill_in_it_leaves_all_in_order"
 	sed 's/^/#   /' "$work/log" | head -n 20

@@ -6,22 +6,26 @@
  * the thread is doing now. So when nobody runs any more an audit can tell what must be there, and what
  * may be, because somebody died inside the call.
  *
- * To add an operation: a function in program.c that checks what it can see, a line in `operations`, and what must hold of
- * its object at rest in audit.c.
+ * To add an operation: a function that checks what it can see, with its name in operation.h, a line in `operations` (program.c),
+ * and what must hold of its object at rest in audit.c.
  */
 #ifndef STORM_PROGRAM_H
 #define STORM_PROGRAM_H
 
 #include <crew/crew.h>
 
-enum { THREADS = 16, IDS = 1 << 17, ACCOUNTS = 4, PERMITS = 3 };
+enum { THREADS = 16, IDS = 1 << 17, ACCOUNTS = 4, PERMITS = 3, KEYS = 8, TO_DO = 100, MANY = 6 };
 
 /* A message's. Written before the call (TRYING) and after it. */
 enum { NEVER, TRYING, DID, FAILED };
-struct fate { uint8_t put, done, got; uint16_t takes, returns; };
+struct fate { uint8_t put, done, got; uint8_t more; /* in its batch, after it */ uint16_t takes, returns; };
+
+/* What is done to a number: calls that began, that have returned, and that have changed nothing. */
+struct tries { uint32_t begun, done, failed; };
 
 enum operation { OP_NONE, OP_LOCK, OP_TRANSFER, OP_READ, OP_WRITE, OP_SEMAPHORE, OP_POST, OP_COUNT, OP_EVENT, OP_CONDITION,
-	OP_BARRIER, OP_ALLOCATE, OP_PUT, OP_TAKE, OP_PUT_ONCE, OP_GET, OP_PIPE, OP_CHILD, OP_FORK, OP_THREAD, OP_EXEC, OPERATIONS };
+	OP_BARRIER, OP_ALLOCATE, OP_PUT, OP_TAKE, OP_PUT_ONCE, OP_GET, OP_PIPE, OP_CHILD, OP_FORK, OP_THREAD, OP_EXEC, OP_SAVE,
+	OP_RUN_ONCE, OP_LATCH, OP_MAP, OP_MAP_OTHER, OP_MAP_EACH, OP_LOAN, OP_PUT_MANY, OP_GET_MANY, OP_TUBE, OPERATIONS };
 
 /* Outside the family's memory, shared by all: storm_notes(). */
 struct notes {
@@ -31,6 +35,10 @@ struct notes {
 	uint32_t doing[THREADS];   /* enum operation, of each thread that runs */
 	uint32_t doubt[OPERATIONS]; /* threads that died inside one */
 	uint64_t total[OPERATIONS];
+	struct tries key[KEYS];    /* counted up in the map */
+	struct tries latch;        /* counts; done: by who owed none */
+	uint32_t owed;             /* debts that began */
+	uint32_t strangers;        /* values put into the map under keys that come and go */
 	uint32_t is_wrong;
 	char wrong[256];           /* the first thing that was not as it should be */
 	struct fate fate[2][IDS];
@@ -46,6 +54,8 @@ struct world {
 	int64_t account[ACCOUNTS]; /* sum 0, by undo: always */
 	struct crew_rwlock rwlock;
 	uint64_t page[8];          /* all equal */
+	struct crew_rwlock saved_rwlock;
+	uint64_t saved_page[32];   /* all equal, by undo: always */
 	struct crew_semaphore semaphore;
 	struct crew_counter counter;
 	struct crew_event event;
@@ -53,8 +63,13 @@ struct world {
 	struct crew_condition turned;
 	uint64_t turn;
 	struct crew_barrier barrier;
+	struct crew_once job;
+	uint32_t half, runs;       /* the job is begun; it has been done so often */
+	struct crew_latch latch;
+	struct crew_map map;
 	struct crew_queue leased, once;
 	struct crew_pipe pipe[THREADS]; /* of each thread and its child */
+	struct crew_tube tube[THREADS]; /* the same */
 	uint64_t blocks;           /* in the heap, at rest */
 };
 extern struct world *world;
@@ -82,6 +97,11 @@ bool audit(void);
 void wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 struct letter { uint32_t id, size; };
+/* A value in the map: text[] is made of the two. Keys that come and go: number is one that was put. */
+struct entry { uint32_t key, number; uint8_t text[60]; };
+size_t entry_make(struct entry *entry, uint32_t key, uint32_t number); /* its size */
+bool entry_is_whole(const struct entry *entry, uint32_t key, size_t size);
+
 #define LETTER_BYTE(id, i) ((uint8_t)((id) * 31 + (i)))
 
 #endif
