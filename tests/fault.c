@@ -22,7 +22,7 @@
 static const struct { enum crew__call call; const char *name; int error; } faults[] = {
 #define FAULT(name, error) { CREW__CALL_##name, #name, error }
 	FAULT(memfd_create, EMFILE), FAULT(ftruncate, EFBIG), FAULT(fallocate, ENOSPC), FAULT(mmap, ENOMEM), FAULT(fork, EAGAIN),
-	FAULT(pidfd_open, EMFILE), FAULT(pipe2, EMFILE), FAULT(socketpair, EMFILE), FAULT(sendmsg, ENOMEM), FAULT(recvmsg, ENOMEM),
+	FAULT(pidfd_open, EMFILE), FAULT(pidfd_getfd, EMFILE), FAULT(pipe2, EMFILE), FAULT(socketpair, EMFILE), FAULT(sendmsg, ENOMEM), FAULT(recvmsg, ENOMEM),
 	FAULT(poll, ENOMEM), FAULT(open, EMFILE), FAULT(futex_wait, EINTR), FAULT(futex_wake, EINTR),
 	FAULT(dup, EMFILE), FAULT(eventfd, EMFILE), FAULT(signalfd, EMFILE), FAULT(epoll, ENOMEM),
 	FAULT(pthread_create, EAGAIN), FAULT(malloc, ENOMEM),
@@ -205,6 +205,20 @@ static int pipe_receive(void)
 	return crew_pipe_receive(&s->pipe, CREW_END_B, text, sizeof text, NULL, LATER);
 }
 static int pipe_blocked(void) { return beside(NULL, pipe_send, pipe_receive); }
+static int pipe_send_fd(void) { return crew_pipe_send_fd(&s->pipe, CREW_END_A, STDERR_FILENO, "hello", 5, LATER); }
+static int pipe_receive_fd(void)
+{
+	char text[8];
+	int fd, r = crew_pipe_receive_fd(&s->pipe, CREW_END_B, &fd, text, sizeof text, NULL, LATER);
+	if (fd >= 0)
+		close(fd);
+	if (r < 0) { /* it is still there, and its sender waits */
+		calm();
+		must(crew_pipe_receive_fd(&s->pipe, CREW_END_B, NULL, text, sizeof text, NULL, LATER));
+	}
+	return r;
+}
+static int pipe_descriptor(void) { return beside(NULL, pipe_send_fd, pipe_receive_fd); }
 static int pipe_both(void) { int r = pipe_send(); return r < 0 ? r : pipe_receive(); }
 
 /* Threads that come one after the other while those before stay: the table of lanes grows. */
@@ -357,6 +371,7 @@ static const struct operation {
 	{ "queue_take", queue_take, { 0 }, IN_ONE },
 	{ "pipe", pipe_both, { -ENOMEM }, IN_FRESH },
 	{ "pipe_blocked", pipe_blocked, { 0 }, IN_ONE },
+	{ "pipe_descriptor", pipe_descriptor, { -EMFILE }, IN_ONE },
 	{ "process_zygote", process_zygote, { -EAGAIN, -EMFILE, -ENOMEM }, IN_ONE },
 	{ "process_fork", process_fork, { -EAGAIN, -EMFILE, -ENOMEM }, IN_ONE },
 	{ "process_program", process_program, { -EAGAIN, -EMFILE, -ENOMEM }, IN_ONE },

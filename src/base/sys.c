@@ -74,6 +74,11 @@ int crew__pidfd_open(pid_t pid)
 	CALL(pidfd_open, int, syscall(SYS_pidfd_open, pid, 0));
 }
 
+int crew__pidfd_getfd(int pidfd, int fd)
+{
+	CALL(pidfd_getfd, int, syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+}
+
 int crew__pidfd_signal(int pidfd, int signal)
 {
 	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;

@@ -32,7 +32,7 @@
 
 /* One list of the calls: their names for CREW_FAULT. */
 #define CREW__CALLS(X) \
-	X(memfd_create) X(ftruncate) X(fallocate) X(mmap) X(fork) X(pidfd_open) X(pipe2) X(socketpair) \
+	X(memfd_create) X(ftruncate) X(fallocate) X(mmap) X(fork) X(pidfd_open) X(pidfd_getfd) X(pipe2) X(socketpair) \
 	X(sendmsg) X(recvmsg) X(poll) X(open) X(futex_wait) X(futex_wake) X(waitid) X(setrlimit) X(dup) \
 	X(eventfd) X(signalfd) X(epoll) X(pthread_create) X(membarrier) X(malloc)
 
@@ -64,6 +64,7 @@ int crew__mmap(size_t size, int protection, int flags, int fd, off_t offset, voi
 int crew__mmap_at(uint64_t address, size_t size, int protection, int flags, int fd, off_t offset, void **ret);
 pid_t crew__fork(void);
 int crew__pidfd_open(pid_t pid);
+int crew__pidfd_getfd(int pidfd, int fd); /* close-on-exec; -EBADF or -ESRCH where that process has no such descriptor */
 int crew__pidfd_signal(int pidfd, int signal);
 int crew__pidfd_kill_group(int pidfd); /* SIGKILL to the process and, from Linux 6.9 on, to the group that it leads */
 int crew__pipe2(int ret[2], int flags);

@@ -25,7 +25,7 @@ int crew__message_make(struct crew__lane *lane, const void *data, size_t size)
 	if (r < 0)
 		return r;
 	struct crew__message *message = block;
-	*message = (struct crew__message){ .size = size, .attempt = 1 };
+	*message = (struct crew__message){ .size = size };
 	if (size)
 		memcpy(crew__payload(message), data, size);
 	return 0;
@@ -47,25 +47,11 @@ void crew__list_append_mine(struct crew__lane *lane, uint64_t *first, uint64_t *
 	crew__set64(lane, &lane->mine[CREW__HAND], 0);
 }
 
-struct crew__message *crew__list_shift(struct crew__lane *lane, uint64_t *first, uint64_t *last)
+void crew__list_shift_mine(struct crew__lane *lane, uint64_t *first, uint64_t *last)
 {
-	struct crew__message *message = at(*first);
+	const struct crew__message *message = at(*first);
+	crew__set64(lane, &lane->mine[CREW__HAND], *first);
 	crew__set64(lane, first, message->next);
 	if (!message->next)
 		crew__set64(lane, last, 0);
-	return message;
-}
-
-void crew__list_shift_mine(struct crew__lane *lane, uint64_t *first, uint64_t *last)
-{
-	struct crew__message *message = crew__list_shift(lane, first, last);
-	crew__set64(lane, &lane->mine[CREW__HAND], crew__offset(message));
-}
-
-void crew__list_push(struct crew__lane *lane, uint64_t *first, uint64_t *last, struct crew__message *message)
-{
-	crew__set64(lane, &message->next, *first);
-	if (!*first)
-		crew__set64(lane, last, crew__offset(message));
-	crew__set64(lane, first, crew__offset(message));
 }

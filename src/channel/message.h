@@ -1,12 +1,10 @@
 /*
- * message.h - a message on its way: one block of the heap, in one list
+ * message.h - a message of a pipe on its way: one block of the heap, in one list
  *
- *     hand of its sender -> list of a queue or pipe -> hand of its receiver -> freed
- *                                 ^         |
- *                                 +-- leases of a lane (queue: take)
+ *     hand of its sender -> list of the pipe -> hand of its receiver (or of who withdraws it) -> freed
  *
  * Each arrow is one section, so a message is in exactly one place whenever somebody dies; and each
- * place says what becomes of it then: freed from a hand, put back from a lease, left in a list.
+ * place says what becomes of it then: freed from a hand, left in a list.
  */
 #ifndef CREW_CHANNEL_MESSAGE_H
 #define CREW_CHANNEL_MESSAGE_H
@@ -14,11 +12,10 @@
 #include "sync/section.h"
 
 struct crew__message {
-	uint64_t next;    /* in the list it is in */
-	uint64_t size;    /* bytes of payload, which follows */
-	uint64_t queue;   /* where it goes back to when its lease ends */
-	uint32_t attempt; /* of a queue: 1 when it is taken first */
-	uint32_t spare;
+	uint64_t next;       /* in the list it is in */
+	uint64_t size;       /* bytes of payload, which follows */
+	uint64_t sender;     /* with a descriptor: process id << 32 | lane id of who waits until it is taken */
+	uint64_t descriptor; /* what its sender has open, plus one; 0: none */
 };
 static_assert(sizeof(struct crew__message) == 32, "the payload is aligned to 16 bytes, as the block is");
 
@@ -36,14 +33,8 @@ int crew__message_make(struct crew__lane *lane, const void *data, size_t size);
 /* Copy the payload of the message in the lane's hand out, and free it. */
 void crew__message_consume(struct crew__lane *lane, void *data);
 
-/* Inside a section. From the hand to the end of a list; first of a list to the hand; to the head of a list. */
+/* Inside a section. From the hand to the end of a list; first of a list to the hand. */
 void crew__list_append_mine(struct crew__lane *lane, uint64_t *first, uint64_t *last);
 void crew__list_shift_mine(struct crew__lane *lane, uint64_t *first, uint64_t *last);
-void crew__list_push(struct crew__lane *lane, uint64_t *first, uint64_t *last, struct crew__message *message);
-/* Inside a section. Take the first out of the list; it must be put into another place in the same section. */
-struct crew__message *crew__list_shift(struct crew__lane *lane, uint64_t *first, uint64_t *last);
-
-/* This layer's part of a sweep: the leases of the dead go back (lease.c). */
-crew__sweep_fn crew__leases_sweep;
 
 #endif

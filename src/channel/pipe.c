@@ -24,13 +24,14 @@
 #include "base/sys.h"
 #include "channel/message.h"
 #include "channel/peer.h"
+#include "channel/pipe.h"
 #include "memory/heap.h"
 #include "process/process.h"
 #include "sync/section.h"
 
 #define DEFAULT_LIMIT_KIB 1024u
 
-static int begin(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane **ret)
+int crew__pipe_begin(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane **ret)
 {
 	return end != CREW_END_A && end != CREW_END_B ? -EINVAL : crew__lane_for(pipe, sizeof *pipe, ret);
 }
@@ -41,10 +42,17 @@ static void leave_and_ring_both(struct crew_pipe *pipe, struct crew__lane *lane)
 	crew__leave_and_ring_all(lane, &pipe->guard_, (uint32_t *[]){ &pipe->way_[0].bell, &pipe->way_[1].bell }, 2);
 }
 
-/* Whether the process at that end has closed it or is no more. Inside a section. */
-static bool is_gone(const struct crew_pipe *pipe, unsigned end)
+bool crew__pipe_is_gone(const struct crew_pipe *pipe, unsigned end)
 {
 	return pipe->closed_[end] || (pipe->owner_[end] && !crew__process_lives(pipe->owner_[end]));
+}
+
+int crew__pipe_enter(struct crew_pipe *pipe, enum crew_pipe_end end, uint32_t dead, struct crew__lane *lane)
+{
+	int r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
+	if (r == 0 && dead && pipe->owner_[!end] == dead && !pipe->closed_[!end])
+		crew__set32(lane, &pipe->closed_[!end], 1);
+	return r;
 }
 
 /*
@@ -54,11 +62,9 @@ static bool is_gone(const struct crew_pipe *pipe, unsigned end)
 static int enter(struct crew_pipe *pipe, enum crew_pipe_end end, uint32_t dead, struct crew__lane *lane)
 {
 	for (;;) {
-		int r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
+		int r = crew__pipe_enter(pipe, end, dead, lane);
 		if (r < 0)
 			return r;
-		if (dead && pipe->owner_[!end] == dead && !pipe->closed_[!end])
-			crew__set32(lane, &pipe->closed_[!end], 1);
 		if (pipe->owner_[end] == crew__family.self && !pipe->closed_[end])
 			return 0;
 		r = pipe->closed_[end] ? -EPIPE : pipe->owner_[end] ? -EPERM : 0;
@@ -78,7 +84,7 @@ static unsigned watch(struct crew_pipe *pipe, unsigned way, uint32_t seen, uint3
 	return 1 + crew__peer_watch(other, &ret[1]);
 }
 
-static int wait_for_news(struct crew_pipe *pipe, struct crew__lane *lane, unsigned way, uint32_t seen, uint32_t other,
+int crew__pipe_wait(struct crew_pipe *pipe, struct crew__lane *lane, unsigned way, uint32_t seen, uint32_t other,
 		crew_time deadline, uint32_t *dead)
 {
 	struct crew__watch watches[2];
@@ -86,12 +92,14 @@ static int wait_for_news(struct crew_pipe *pipe, struct crew__lane *lane, unsign
 }
 
 /* Take the first message of a way into the hand. Inside a section. */
-static void shift(struct crew__lane *lane, struct crew_way_ *way)
+static void shift(struct crew__lane *lane, struct crew_pipe *pipe, unsigned end)
 {
+	struct crew_way_ *way = &pipe->way_[end];
 	crew__list_shift_mine(lane, &way->first, &way->last);
 	struct crew__message *message = crew__at(lane->mine[CREW__HAND]);
 	crew__set64(lane, &way->bytes, way->bytes - sizeof *message - message->size);
 	crew__set32(lane, &way->count, way->count - 1);
+	crew__set32(lane, &pipe->removed_[end], pipe->removed_[end] + 1);
 }
 
 /* Free what is on its way to an end, one section a message. */
@@ -100,7 +108,7 @@ static void drop(struct crew_pipe *pipe, unsigned end, struct crew__lane *lane)
 	while (crew__enter(&lane, &pipe->guard_, CREW_FOREVER) == 0) {
 		bool any = pipe->way_[end].first;
 		if (any)
-			shift(lane, &pipe->way_[end]);
+			shift(lane, pipe, end);
 		crew__leave(lane, &pipe->guard_);
 		if (!any)
 			return;
@@ -108,7 +116,8 @@ static void drop(struct crew_pipe *pipe, unsigned end, struct crew__lane *lane)
 	}
 }
 
-static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane, crew_time deadline)
+int crew__pipe_send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew__lane *lane, crew_time deadline,
+		struct crew__pipe_place *ret)
 {
 	struct crew_way_ *way = &pipe->way_[!end];
 	uint64_t limit = (uint64_t)(pipe->limit_kib_ ? pipe->limit_kib_ : DEFAULT_LIMIT_KIB) << 10;
@@ -121,9 +130,10 @@ static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew
 			return r;
 		bool room = way->count == 0 || way->bytes + bytes <= limit;
 		uint32_t other = pipe->owner_[!end];
-		if (is_gone(pipe, !end)) {
+		if (crew__pipe_is_gone(pipe, !end)) {
 			r = -EPIPE;
 		} else if (room) {
+			*ret = (struct crew__pipe_place){ way->count, pipe->removed_[!end] };
 			crew__list_append_mine(lane, &way->first, &way->last);
 			crew__set64(lane, &way->bytes, way->bytes + bytes);
 			crew__set32(lane, &way->count, way->count + 1);
@@ -135,7 +145,7 @@ static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew
 		crew__leave(lane, &pipe->guard_);
 		if (r < 0)
 			return r;
-		r = wait_for_news(pipe, lane, !end, seen, other, deadline, &dead);
+		r = crew__pipe_wait(pipe, lane, !end, seen, other, deadline, &dead);
 		if (r < 0)
 			return r;
 	}
@@ -144,12 +154,12 @@ static int send_mine(struct crew_pipe *pipe, enum crew_pipe_end end, struct crew
 int crew_pipe_send(struct crew_pipe *pipe, enum crew_pipe_end end, const void *data, size_t size, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = begin(pipe, end, &lane);
+	int r = crew__pipe_begin(pipe, end, &lane);
 	if (r < 0)
 		return r;
 	r = crew__message_make(lane, data, size);
 	if (r == 0)
-		r = send_mine(pipe, end, lane, deadline);
+		r = crew__pipe_send_mine(pipe, end, lane, deadline, &(struct crew__pipe_place){ 0 });
 	crew__free_mine(lane, CREW__HAND);
 	return r;
 }
@@ -163,45 +173,92 @@ static int enter_filled(struct crew_pipe *pipe, enum crew_pipe_end end, struct c
 		int r = enter(pipe, end, dead, lane);
 		if (r < 0 || way->first)
 			return r;
-		bool gone = is_gone(pipe, !end);
+		bool gone = crew__pipe_is_gone(pipe, !end);
 		uint32_t other = pipe->owner_[!end];
 		crew__leave(lane, &pipe->guard_);
 		if (gone)
 			return CREW_END_OF_DATA;
-		r = wait_for_news(pipe, lane, end, seen, other, deadline, &dead);
+		r = crew__pipe_wait(pipe, lane, end, seen, other, deadline, &dead);
 		if (r < 0)
 			return r;
 	}
 }
 
-int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pipe_end end, void *data, size_t size, size_t *ret_size,
-		crew_time deadline)
+/* What is wanted with a message that comes with a descriptor. */
+enum with { REFUSE, LEAVE_BEHIND, FETCH };
+
+/* What a message means for a receiver with so much room: 0, and *ret_fd is its descriptor here, or -1. Inside a section. */
+static int look_at(const struct crew__message *message, size_t size, enum with with, int *ret_fd)
+{
+	if (message->size > size)
+		return -EMSGSIZE;
+	if (!message->descriptor || with == LEAVE_BEHIND)
+		return 0;
+	if (with == REFUSE)
+		return -ENOMSG;
+	int r = crew__process_take_fd((uint32_t)(message->sender >> 32), (int)message->descriptor - 1);
+	if (r >= 0)
+		*ret_fd = r;
+	return r < 0 ? r : 0;
+}
+
+static int receive(struct crew_pipe *pipe, enum crew_pipe_end end, enum with with, int *ret_fd, void *data, size_t size,
+		size_t *ret_size, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = begin(pipe, end, &lane);
+	struct crew_way_ *way = &pipe->way_[end];
+	int r = crew__pipe_begin(pipe, end, &lane);
+	*ret_fd = -1;
 	if (r < 0)
 		return r;
-	r = enter_filled(pipe, end, lane, deadline);
-	if (r != 0)
-		return r;
-	struct crew_way_ *way = &pipe->way_[end];
-	struct crew__message *message = crew__at(way->first);
-	if (ret_size)
-		*ret_size = message->size;
-	if (message->size > size) {
+	for (crew_time patience = 0;;) {
+		r = enter_filled(pipe, end, lane, deadline);
+		if (r != 0)
+			return r;
+		const struct crew__message *message = crew__at(way->first);
+		uint64_t sender = message->descriptor ? message->sender : 0;
+		uint32_t seen = crew__bell_look(&way->bell), other = pipe->owner_[!end];
+		size_t needed = message->size;
+		r = look_at(message, size, with, ret_fd);
+		if (r == 0)
+			break;
 		crew__leave(lane, &pipe->guard_);
-		return -EMSGSIZE;
+		if (sender && crew__pipe_withdraw_dead(pipe, end, lane, sender))
+			continue;
+		crew_time now = crew_now();
+		if (patience == 0)
+			patience = deadline < now + CREW_NOTICE ? deadline : now + CREW_NOTICE;
+		if (r != -EBADF || now >= patience) {
+			if (ret_size)
+				*ret_size = needed;
+			return r;
+		}
+		(void)crew__pipe_wait(pipe, lane, end, seen, other, patience, &(uint32_t){ 0 }); /* it may be about to die */
 	}
-	shift(lane, way);
+	if (ret_size)
+		*ret_size = ((const struct crew__message *)crew__at(way->first))->size;
+	shift(lane, pipe, end);
 	crew__leave_and_ring(lane, &pipe->guard_, &way->bell, UINT32_MAX);
 	crew__message_consume(lane, data);
 	return 0;
 }
 
+int crew_pipe_receive(struct crew_pipe *pipe, enum crew_pipe_end end, void *data, size_t size, size_t *ret_size,
+		crew_time deadline)
+{
+	return receive(pipe, end, REFUSE, &(int){ -1 }, data, size, ret_size, deadline);
+}
+
+int crew_pipe_receive_fd(struct crew_pipe *pipe, enum crew_pipe_end end, int *ret_fd, void *data, size_t size,
+		size_t *ret_size, crew_time deadline)
+{
+	return receive(pipe, end, ret_fd ? FETCH : LEAVE_BEHIND, ret_fd ? ret_fd : &(int){ -1 }, data, size, ret_size, deadline);
+}
+
 int crew_pipe_poll(struct crew_pipe *pipe, enum crew_pipe_end end, crew_time deadline)
 {
 	struct crew__lane *lane;
-	int r = begin(pipe, end, &lane);
+	int r = crew__pipe_begin(pipe, end, &lane);
 	if (r < 0)
 		return r;
 	r = enter_filled(pipe, end, lane, deadline);
@@ -222,7 +279,7 @@ int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, bool thoroug
 	r = enter(pipe, end, 0, lane);
 	if (r < 0)
 		return r;
-	bool ready = way->first || is_gone(pipe, !end);
+	bool ready = way->first || crew__pipe_is_gone(pipe, !end);
 	uint32_t other = pipe->owner_[!end];
 	crew__leave(lane, &pipe->guard_);
 	if (!ready && *slice > crew__peer_slice(other))
@@ -236,7 +293,7 @@ int crew__pipe_look(struct crew_pipe *pipe, enum crew_pipe_end end, bool thoroug
 int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end, const struct crew_process *process)
 {
 	struct crew__lane *lane;
-	int r = begin(pipe, end, &lane);
+	int r = crew__pipe_begin(pipe, end, &lane);
 	if (r < 0)
 		return r;
 	uint32_t id = crew__process_id(process);
@@ -257,7 +314,7 @@ int crew_pipe_give(struct crew_pipe *pipe, enum crew_pipe_end end, const struct 
 int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end)
 {
 	struct crew__lane *lane;
-	int r = begin(pipe, end, &lane);
+	int r = crew__pipe_begin(pipe, end, &lane);
 	if (r < 0)
 		return r;
 	r = crew__enter(&lane, &pipe->guard_, CREW_FOREVER);
@@ -274,7 +331,7 @@ int crew_pipe_close(struct crew_pipe *pipe, enum crew_pipe_end end)
 void crew_pipe_fini(struct crew_pipe *pipe)
 {
 	struct crew__lane *lane;
-	if (begin(pipe, CREW_END_A, &lane) < 0)
+	if (crew__pipe_begin(pipe, CREW_END_A, &lane) < 0)
 		return;
 	drop(pipe, CREW_END_A, lane);
 	drop(pipe, CREW_END_B, lane);

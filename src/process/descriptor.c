@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "base/probe.h"
 #include "process/internal.h"
+#include "process/process.h"
 
 #define CROWD 24 /* more than ever travel at once */
 static_assert(CREW__FD_COUNT <= CROWD, "all of a start's descriptors in one message");
@@ -54,6 +55,14 @@ ssize_t crew__receive(int socket, void *data, size_t size, int *fds, unsigned *c
 		}
 	}
 	return r;
+}
+
+int crew__process_take_fd(uint32_t id, int fd)
+{
+	int process = crew__slot_pidfd(id);
+	int r = process < 0 ? process : crew__pidfd_getfd(process, fd);
+	crew__close(&process);
+	return r == -ESRCH ? -EBADF : r == -EPERM || r == -ENOSYS ? -EACCES : r;
 }
 
 void crew__close(int *fd)

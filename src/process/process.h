@@ -26,4 +26,10 @@ uint32_t crew__process_id(const struct crew_process *process);
 bool crew__process_ended(uint32_t id);
 bool crew__process_is_forked(uint32_t id);
 
+/*
+ * A descriptor for what that process has open as `fd`, close-on-exec. -EACCES: the kernel does not let us. -EBADF: it has
+ * no such descriptor, or has ended, or is about to. -EMFILE and the like.
+ */
+int crew__process_take_fd(uint32_t id, int fd);
+
 #endif
