@@ -1,7 +1,7 @@
 /* channel.c - what crew_init and crew_fini ask of this layer */
 #include "channel/channel.h"
-#include "channel/message.h"
 #include "channel/poller.h"
+#include "channel/queue.h"
 
 int crew__channel_init(void)
 {

@@ -73,4 +73,7 @@ int crew__batch_take(struct crew_queue *queue, struct crew__ring *ring, struct c
 bool crew__lease_of(const struct crew__lane *lane, const struct crew_queue *queue);
 void crew__lease_return_all(struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane);
 
+/* This layer's part of a sweep: leases and loans of the dead (queue_sweep.c). */
+crew__sweep_fn crew__leases_sweep;
+
 #endif
