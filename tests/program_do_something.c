@@ -188,7 +188,7 @@ TEST(refuses_bad_lines)
 TEST(a_program_that_is_not_there_is_a_failed_job)
 {
 	check_line("echo no-such-program-here | do_something -- {}", 1, "",
-		"do_something: job 1: not started: no such file or program: no-such-program-here\ndo_something: 1 of 1 jobs failed\n");
+		"do_something: job 1: not started: no such file, program or region: no-such-program-here\ndo_something: 1 of 1 jobs failed\n");
 }
 
 TEST(chaos_changes_nothing, .timeout = 60)
