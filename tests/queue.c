@@ -7,6 +7,7 @@
 #include "family.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <crew/crew.h>
 #include "channel/ring_walk.h"
@@ -203,6 +204,9 @@ TEST(a_message_that_no_memory_can_hold_is_refused)
 	must_be(-ENOMEM, crew_queue_put(&s->queue, &byte, SIZE_MAX, CREW_POLL));
 	must_be(-ENOMEM, crew_queue_put(&s->queue, &byte, (size_t)1 << 60, CREW_POLL));
 	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	put(1); /* and the queue goes on */
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 1);
+	ck_assert_uint_eq(get(), 1);
 	end();
 }
 
@@ -303,6 +307,36 @@ static void *put_7(void *unused)
 	(void)unused;
 	uint32_t n = 7;
 	return (void *)(intptr_t)crew_queue_put(&s->queue, &n, sizeof n, CREW_FOREVER);
+}
+
+enum { HURRIED = 2000 };
+
+static void *put_slowly(void *unused)
+{
+	for (uint32_t i = 0; i < HURRIED; i++) {
+		put(i);
+		sched_yield();
+	}
+	return unused;
+}
+
+TEST(a_timed_out_get_takes_nothing)
+{
+	begin(4);
+	pthread_t thread = start(put_slowly, NULL);
+	unsigned timeouts = 0;
+	for (uint32_t next = 0, n; next < HURRIED;) {
+		int r = crew_queue_get(&s->queue, &n, sizeof n, NULL, crew_after(next % 3 * 5 * CREW_MICROSECOND));
+		if (r == 0)
+			ck_assert_uint_eq(n, next++);
+		else
+			must_be(-ETIMEDOUT, r);
+		timeouts += r != 0;
+	}
+	pthread_join(thread, NULL);
+	must_be(-ETIMEDOUT, crew_queue_get(&s->queue, NULL, 0, NULL, CREW_POLL));
+	ck_assert_uint_gt(timeouts, 0);
+	end();
 }
 
 static void *get_one(void *unused)

@@ -517,6 +517,66 @@ TEST(a_condition_wait_holds_the_lock_on_return)
 	end();
 }
 
+static int done(const int *result) { return __atomic_load_n(result, __ATOMIC_ACQUIRE); }
+
+/* Wake `count` of those who wait, when so many may go. */
+static void let_go(long may_go, uint32_t count)
+{
+	must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+	s->sum += may_go;
+	must(crew_condition_notify(&s->condition, count));
+	crew_lock_release(&s->lock);
+}
+
+TEST(a_notify_of_three_lets_three_of_five_go_and_what_is_too_much_is_not_kept)
+{
+	begin();
+	pthread_t threads[5];
+	for (int i = 0; i < 5; i++)
+		threads[i] = start(wait_for_sum, &s->result[i]);
+	await(asleep() == 5);
+	let_go(3, 3);
+	await(done(&s->result[0]) + done(&s->result[1]) + done(&s->result[2]) + done(&s->result[3]) + done(&s->result[4]) == 3);
+	await(asleep() == 2);
+	ck_assert_int_eq(s->sum, 0);
+	let_go(2, 100);
+	for (int i = 0; i < 5; i++) {
+		pthread_join(threads[i], NULL);
+		ck_assert_int_eq(s->result[i], 1);
+	}
+	must(crew_lock_acquire(&s->lock, CREW_POLL));
+	must_be(-ETIMEDOUT, crew_condition_wait(&s->condition, &s->lock, crew_after(20 * MS)));
+	crew_lock_release(&s->lock);
+	end();
+}
+
+static void *wait_in_vain_for_sum(void *unused)
+{
+	must(crew_lock_acquire(&s->lock, CREW_FOREVER));
+	must_be(-ETIMEDOUT, crew_condition_wait(&s->condition, &s->lock, crew_after(5 * MS)));
+	crew_lock_release(&s->lock);
+	return unused;
+}
+
+TEST(waits_that_timed_out_leave_nothing_behind)
+{
+	begin();
+	pthread_t early[3], threads[3];
+	for (int i = 0; i < 3; i++)
+		early[i] = start(wait_in_vain_for_sum, NULL);
+	for (int i = 0; i < 3; i++)
+		pthread_join(early[i], NULL);
+	for (int i = 0; i < 3; i++)
+		threads[i] = start(wait_for_sum, &s->result[i]);
+	await(asleep() == 3);
+	let_go(3, UINT32_MAX);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		ck_assert_int_eq(s->result[i], 1);
+	}
+	end();
+}
+
 /* ---- barrier ---- */
 
 struct party { int phases; int result; unsigned zeros; int leaves; };
@@ -619,6 +679,48 @@ TEST(a_break_is_heard_though_others_follow)
 		pthread_join(thread, NULL);
 		must_be(-ECANCELED, other.result);
 	}
+	end();
+}
+
+TEST(a_barrier_for_one_never_waits)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 1, 0);
+	for (int i = 0; i < 1000; i++) {
+		unsigned place = 99;
+		must(crew_barrier_wait(&s->barrier, &place, CREW_POLL));
+		ck_assert_uint_eq(place, 0);
+	}
+	must(crew_barrier_leave(&s->barrier));
+	end();
+}
+
+static void *wait_at_barrier(void *result)
+{
+	*(int *)result = crew_barrier_wait(&s->barrier, NULL, crew_after(8000 * MS));
+	if (*(int *)result == -ECANCELED) { /* and again, when it is whole */
+		await(!crew_barrier_is_broken(&s->barrier));
+		*(int *)result = crew_barrier_wait(&s->barrier, NULL, crew_after(8000 * MS));
+	}
+	must(crew_barrier_leave(&s->barrier));
+	return NULL;
+}
+
+TEST(all_meet_again_at_a_barrier_that_was_broken_and_reset)
+{
+	begin();
+	crew_barrier_init(&s->barrier, 3, 0);
+	pthread_t a = start(wait_at_barrier, &s->result[0]), b = start(wait_at_barrier, &s->result[1]);
+	await(crew_barrier_waiting(&s->barrier) == 2);
+	must(crew_barrier_abort(&s->barrier));
+	must_be(-ECANCELED, crew_barrier_wait(&s->barrier, NULL, CREW_FOREVER));
+	must(crew_barrier_reset(&s->barrier));
+	must(crew_barrier_wait(&s->barrier, NULL, crew_after(8000 * MS)));
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	must(s->result[0]);
+	must(s->result[1]);
+	must(crew_barrier_leave(&s->barrier));
 	end();
 }
 
