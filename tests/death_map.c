@@ -306,11 +306,11 @@ static const struct killpoint operations[] = {
 	{ "a put takes the place of what was there, as a whole or not at all", ON_FILLED, .operation = put_new,
 		.others = read_and_write, .check = check },
 	{ "a put stopped anywhere is in no reader's way", ON_FILLED, .operation = put_new, .watch = watch, .others = read_only,
-		.lock_free = true, .check = check, .seconds = 0.6 },
+		.lock_free = true, .check = check },
 	{ "a put that makes the table grow", .before = fresh, .prepare = warm_up, .operation = put_new, .others = read_and_write,
 		.check = check },
 	{ "a put that makes the table grow is in no reader's way", .before = fresh, .prepare = warm_up, .operation = put_new,
-		.watch = watch, .others = read_only, .lock_free = true, .check = check, .seconds = 0.6 },
+		.watch = watch, .others = read_only, .lock_free = true, .check = check },
 	{ "a put that ages what is retired", .before = worn, .prepare = warm_up, .operation = put_new, .others = read_and_write,
 		.check = check },
 	{ "a put that frees what is retired", .before = worn_out, .prepare = warm_up, .operation = put_new, .others = read_and_write,
@@ -320,10 +320,10 @@ static const struct killpoint operations[] = {
 	{ "a delete", .before = filled_to_delete, .prepare = warm_up, .operation = delete_it, .others = read_and_write, .check = check },
 	{ "an update happens once or never", ON_FILLED, .operation = update_it, .others = read_and_write, .check = check },
 	{ "a get: the dead is in nobody's way", .before = unchanged, .prepare = warm_up, .operation = get_it, .others = read_and_write,
-		.lock_free = true, .check = check_freed, .seconds = 0.6 },
+		.lock_free = true, .check = check_freed },
 	{ "a fini half done is finished by the next", .before = worn_out, .prepare = warm_up, .operation = empty_it,
-		.check = check_emptied, .seconds = 0.6 },
-	{ "a clear takes out some or all", ON_FILLED, .operation = clear_it, .check = check_cleared, .seconds = 0.6 },
+		.check = check_emptied },
+	{ "a clear takes out some or all", ON_FILLED, .operation = clear_it, .check = check_cleared },
 };
 
 static void begin(void)
@@ -342,7 +342,7 @@ KILL_EVERYWHERE(operations, begin, s, end)
 TEST(the_first_put_makes_a_map_or_leaves_none, .timeout = 600)
 {
 	static const struct killpoint first = { "the first put", .before = nothing, .prepare = join_in, .operation = put_first,
-		.check = check_first, .seconds = 1.5 };
+		.check = check_first, .seconds = 1 };
 	begin();
 	if (killpoint(&first, s) < 0)
 		SKIP("ptrace is refused here");

@@ -360,7 +360,7 @@ TEST(what_a_killed_opener_leaves_is_found, .timeout = 300)
 	SKIP("under ASan a pool is opened in more instructions than can be walked");
 #endif
 	static const struct killpoint points[] = { { .prepare = use_serially, .operation = use_serially, .check = check_cleared,
-		.seconds = 4 } };
+		.seconds = 1 } };
 	must(crew_init(NULL));
 	int killed = killpoint(&points[0], NULL);
 	if (killed < 0)

@@ -546,6 +546,6 @@ static const struct killpoint operations[] = {
 	{ "queue_put_to_a_sleeper", .before = empty_and_sleeper, .prepare = join_quietly, .operation = put, .single = true,
 		.check = check_sleeper },
 	{ "queue_get_asleep_beside_another", .before = sleeper_and_putter, .prepare = join_quietly, .operation = get_one, .single = true,
-		.check = check_second_sleeper, .seconds = 2.5 },
+		.check = check_second_sleeper, .seconds = 1 },
 };
 KILL_EVERYWHERE(operations, begin, s, end)

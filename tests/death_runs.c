@@ -316,25 +316,24 @@ static void attempt_publishes(void *shared)
 
 static const struct killpoint operations[] = {
 	{ "an alloc from a run of one's own", .prepare = warm_up, .operation = alloc_64, .others = others_fast, .lock_free = true,
-		.before = be_warm, .check = check_alloc, .seconds = 0.6 },
+		.before = be_warm, .check = check_alloc },
 	{ "a free into it", .prepare = have_own, .operation = free_64, .others = others_fast, .lock_free = true, .before = be_warm,
-		.check = check_free, .seconds = 0.6 },
+		.check = check_free },
 	{ "a free of another's block", .before = have_one_of_others, .prepare = warm_up, .operation = free_64, .others = others,
-		.check = check_free, .seconds = 0.8 },
+		.check = check_free },
 	{ "an alloc when the own run is full", .prepare = fill_run, .operation = alloc_64, .others = others, .check = check_alloc },
 	{ "a free in a full run that is nobody's", .before = have_full_run, .operation = free_64, .others = others, .check = check_free },
 	{ "a free of the last block of a run", .before = have_last_of_run, .operation = free_64, .others = others, .check = check_free },
-	{ "the first allocs", .operation = warm_up, .others = others, .check = check_maybe_left, .seconds = 0.8 },
-	{ "a block in hand", .prepare = warm_up, .operation = take_and_give_back, .others = others, .check = check_nothing_left,
-		.seconds = 0.6 },
+	{ "the first allocs", .operation = warm_up, .others = others, .check = check_maybe_left },
+	{ "a block in hand", .prepare = warm_up, .operation = take_and_give_back, .others = others, .check = check_nothing_left },
 	{ "another's block in hand", .before = have_one_of_others, .prepare = warm_up, .operation = free_in_hand, .others = others,
-		.check = check_maybe_left, .seconds = 0.6 },
+		.check = check_maybe_left },
 	{ "another's last block in hand", .before = have_last_of_run, .prepare = warm_up, .operation = free_in_hand, .others = others,
-		.check = check_maybe_left, .seconds = 0.8 },
+		.check = check_maybe_left },
 	{ "a realloc that moves", .prepare = have_text, .operation = grow, .others = others, .check = check_moved },
 	{ "a large block", .operation = large, .others = others, .check = check_large },
 	{ "an attempt that fails", .prepare = warm_up, .operation = attempt, .others = others, .check = check_nothing_left },
-	{ "a publish", .prepare = warm_up, .operation = attempt_publishes, .others = others, .check = check_alloc, .seconds = 0.6 },
+	{ "a publish", .prepare = warm_up, .operation = attempt_publishes, .others = others, .check = check_alloc },
 };
 
 KILL_EVERYWHERE(operations, begin, s, end)

@@ -221,6 +221,6 @@ static const struct killpoint operations[] = {
 	{ "slot_claim_and_release", .before = no_slot_lost, .prepare = be_a_starter, .operation = claim_and_release, .check = check_nothing },
 	{ "sweep_of_leases", .before = leave_leases, .prepare = join_in, .operation = sweep, .check = check_lease_sweep },
 	{ "sweep_of_all_that_can_be_held", .before = leave_everything, .prepare = join_in, .operation = sweep, .check = check_everything,
-		.seconds = 3 },
+		.seconds = 1 },
 };
 KILL_EVERYWHERE(operations, begin, s, end)

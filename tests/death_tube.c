@@ -145,9 +145,9 @@ static void check_closed(void *shared, bool completed)
 
 static const struct killpoint operations[] = {
 	{ "the first write of a tube", .before = fresh, .prepare = join_in, .operation = write_piece, .check = check_first },
-	{ "a write", .before = fresh, .prepare = write_before, .operation = write_piece, .check = check_second, .seconds = 0.8 },
-	{ "a read", .before = written, .prepare = read_before, .operation = read_piece, .check = check_reader, .seconds = 0.8 },
-	{ "a close", .before = fresh, .prepare = write_before, .operation = close_writer, .check = check_closed, .seconds = 0.8 },
+	{ "a write", .before = fresh, .prepare = write_before, .operation = write_piece, .check = check_second },
+	{ "a read", .before = written, .prepare = read_before, .operation = read_piece, .check = check_reader },
+	{ "a close", .before = fresh, .prepare = write_before, .operation = close_writer, .check = check_closed },
 };
 
 KILL_EVERYWHERE(operations, begin, s, end)

@@ -143,9 +143,9 @@ static void check_named(void *shared, bool completed)
 TEST(a_transfer_under_two_locks_is_whole_or_never_was, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = note_before, .prepare = name_both, .operation = change_and_give, .check = check_named, .seconds = 0.5 },
-		{ .before = note_before, .prepare = warm, .operation = transfer, .check = check_transfer, .seconds = 0.5 },
-		{ .before = note_before, .prepare = warm, .operation = transfer_and_commit, .check = check_transfer, .seconds = 0.5 },
+		{ .before = note_before, .prepare = name_both, .operation = change_and_give, .check = check_named },
+		{ .before = note_before, .prepare = warm, .operation = transfer, .check = check_transfer },
+		{ .before = note_before, .prepare = warm, .operation = transfer_and_commit, .check = check_transfer },
 	};
 	kill_everywhere(points, 3);
 }
@@ -181,7 +181,7 @@ TEST(a_log_that_grows_is_the_old_one_or_the_new_one, .timeout = 300)
 {
 	static const struct killpoint points[] = {
 		{ .before = note_before, .prepare = name_both, .operation = change_scribble_give, .check = check_grown,
-			.seconds = 1.5 },
+			.seconds = 1 },
 	};
 	kill_everywhere(points, 1);
 }
@@ -225,7 +225,7 @@ static void check_rwlock(void *shared, bool completed)
 TEST(readers_never_see_half_of_what_a_writer_had_saved, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = note_before, .prepare = warm_writer, .operation = write_and_release, .check = check_rwlock, .seconds = 0.5 },
+		{ .before = note_before, .prepare = warm_writer, .operation = write_and_release, .check = check_rwlock },
 	};
 	kill_everywhere(points, 1);
 }
@@ -278,7 +278,7 @@ static void check_checked(void *shared, bool completed)
 TEST(whoever_looks_for_deadlocks_may_die_of_it, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = hold_checked, .prepare = warm_checked, .operation = want_checked, .check = check_checked, .seconds = 0.5 },
+		{ .before = hold_checked, .prepare = warm_checked, .operation = want_checked, .check = check_checked },
 	};
 	kill_everywhere(points, 1);
 }
@@ -355,8 +355,8 @@ static void check_latch(void *shared, bool completed)
 TEST(once_is_once_and_what_is_owed_is_counted_once, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = fresh_once, .prepare = warm_checked, .operation = run_once, .check = check_once, .seconds = 0.5 },
-		{ .before = latch_and_waiter, .prepare = owe, .operation = pay, .check = check_latch, .seconds = 0.5 },
+		{ .before = fresh_once, .prepare = warm_checked, .operation = run_once, .check = check_once },
+		{ .before = latch_and_waiter, .prepare = owe, .operation = pay, .check = check_latch },
 	};
 	kill_everywhere(points, 2);
 }
@@ -412,8 +412,8 @@ static void check_take_over(void *shared, bool completed)
 TEST(a_log_half_played_back_is_played_again, .timeout = 300)
 {
 	static const struct killpoint points[] = {
-		{ .before = leave_half_a_section, .prepare = join_family, .operation = sweep, .check = check_sweep, .seconds = 0.5 },
-		{ .before = leave_half_a_section, .prepare = join_family, .operation = take_over, .check = check_take_over, .seconds = 0.5 },
+		{ .before = leave_half_a_section, .prepare = join_family, .operation = sweep, .check = check_sweep },
+		{ .before = leave_half_a_section, .prepare = join_family, .operation = take_over, .check = check_take_over },
 	};
 	kill_everywhere(points, 2);
 }

@@ -229,9 +229,9 @@ static void freeze(struct row *row, double seconds)
 		return;
 	ck_assert_int_eq(pthread_create(&other.thread, NULL, be_other, (other.order = -1, row)), 0);
 	int n;
-	for (struct stride s = stride(row, row->way.classes * 2, 4, seconds / 2); next(&s, &n);)
+	for (struct stride s = stride(row, row->way.classes * 2, 8, seconds / 2); next(&s, &n);)
 		freeze_at(row, row->way.class[n / 2], n % 2, false);
-	for (struct stride s = stride(row, row->way.count * 2, 4, seconds / 2); next(&s, &n);)
+	for (struct stride s = stride(row, row->way.count * 2, 8, seconds / 2); next(&s, &n);)
 		freeze_at(row, n / 2, n % 2, true);
 	tell_other(-2);
 	pthread_join(other.thread, NULL);
@@ -319,11 +319,11 @@ static void double_kill(struct row *row, double seconds)
 int killpoint(const struct killpoint *point, void *shared)
 {
 	struct row row = { .point = point, .shared = shared, .all = getenv("CREW_TEST_LONG") };
-	double seconds = point->seconds > 0 ? point->seconds : 1.2;
+	double seconds = point->seconds > 0 ? point->seconds : 0.4;
 	int r = record(&row), n;
 	if (r < 0)
 		return r;
-	for (struct stride s = stride(&row, row.way.count, 8, seconds / 3); next(&s, &n);)
+	for (struct stride s = stride(&row, row.way.count, 16, seconds / 3); next(&s, &n);)
 		kill_at(&row, n);
 	freeze(&row, seconds / 3);
 	double_kill(&row, seconds / 3);
