@@ -166,6 +166,8 @@ static void storm(double seconds)
 	printf("# CREW_SEED=%llu: %u kills, %u stops, %u starts, %llu operations, %u audits, %llu healed by slice\n",
 		(unsigned long long)seed, kills, stops, starts, (unsigned long long)done, audits,
 		(unsigned long long)seen.healed_by_slice);
+	ck_assert_msg(seen.healed_by_slice == 0, "CREW_SEED=%llu: %llu wake-ups were lost", (unsigned long long)seed,
+		(unsigned long long)seen.healed_by_slice);
 	crew_free(world);
 	crew_fini();
 }

@@ -40,6 +40,52 @@ static void end(void)
 	family_end(s);
 }
 
+/* ---- wake-ups that are lost ---- */
+
+static void *sleep_until_it_rings(void *unused)
+{
+	struct crew__lane *lane;
+	(void)unused;
+	must(crew__lane_self(&lane));
+	for (uint32_t seen; (seen = crew__bell_look(&s->bell)) >> 1 == 0;)
+		must(crew__bell_sleep(lane, &s->bell, seen, CREW_FOREVER));
+	return NULL;
+}
+
+TEST(a_forgotten_wake_up_is_counted)
+{
+	begin();
+	for (int round = 0; crew__family.region->healed == 0 && round < 100; round++) { /* it may not be quite asleep */
+		s->bell = 0;
+		pthread_t thread = start(sleep_until_it_rings, NULL);
+		await(asleep() == 1);
+		harness_pause();
+		(void)crew__bell_change(&s->bell, UINT32_MAX); /* and nobody is woken */
+		pthread_join(thread, NULL);
+	}
+	ck_assert_uint_eq(crew__family.region->healed, 1);
+	crew__family.region->healed = crew__family.region->late = 0;
+	end();
+}
+
+TEST(a_wake_up_for_another_is_not_counted)
+{
+	struct crew__lane *lane;
+	begin();
+	must(crew__lane_self(&lane));
+	for (int round = 0; round < 5; round++) {
+		s->bell = 0;
+		pthread_t a = start(sleep_until_it_rings, NULL), b = start(sleep_until_it_rings, NULL);
+		await(asleep() == 2);
+		crew__ring(lane, &s->bell, 1);
+		pthread_join(a, NULL);
+		pthread_join(b, NULL);
+		ck_assert_uint_eq(crew__family.region->healed, 0);
+	}
+	crew__family.region->late = 0;
+	end();
+}
+
 /* ---- lock ---- */
 
 static void *add_under_lock(void *count)

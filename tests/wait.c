@@ -170,7 +170,7 @@ TEST(without_futex_waitv_all_works_by_turns)
 	make_items();
 	each_kind_wakes(KINDS);
 	close_items();
-	crew__family.region->healed = 0; /* here it is the turns that find the news */
+	crew__family.region->late = 0; /* here it is the turns that find the news */
 	end();
 }
 

@@ -80,9 +80,10 @@ int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches,
 		if (any_changed(watches, count))
 			return 0;
 	const uint32_t *words[CREW__WATCHES];
-	uint32_t expected[CREW__WATCHES];
+	uint32_t expected[CREW__WATCHES], wakes[CREW__WATCHES];
 	for (unsigned i = 0; i < count; i++) {
 		words[i] = watches[i].word;
+		wakes[i] = watches[i].kind == CREW__WATCH_STATE ? 0 : crew__wakes(words[i]);
 		if (!arm(&watches[i], &expected[i]))
 			return 0;
 	}
@@ -93,18 +94,16 @@ int crew__watch_wait(struct crew__lane *lane, const struct crew__watch *watches,
 	if (r == -ENOSYS)
 		r = sleep_by_turns(watches, expected[0], count, until);
 	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
-	bool news = false;
 	for (unsigned i = 0; i < count; i++) {
 		if (!changed(&watches[i]))
 			continue;
-		news = true;
+		if (r < 0 && slice_end < deadline && watches[i].kind != CREW__WATCH_STATE) /* which is not rung from lanes */
+			crew__slice_over(lane, words[i], wakes[i]);
 		if (watches[i].kind == CREW__WATCH_BELL_ONE || watches[i].kind == CREW__WATCH_COUNTER)
-			crew__futex_wake(watches[i].word, 1);
+			crew__wake(watches[i].word, 1);
 	}
 	if (r == 0)
 		return 0;
-	if (news)
-		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
 	crew_time now = crew_now();
 	crew__scan(now);
 	return any_changed(watches, count) ? 0 : now >= deadline ? -ETIMEDOUT : CREW__SLICE_OVER;

@@ -43,8 +43,15 @@ int crew__pool_use(struct crew_pool *pool)
 
 void crew__pool_done(struct crew_pool *pool)
 {
+	struct crew__lane *lane;
+	if (crew__lane_self(&lane) < 0) /* who uses it has one */
+		crew__panic("a pool's user without a lane");
+	__atomic_store_n(&lane->bell, crew__offset(&pool->users), __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_fetch_sub(&pool->users, 1, __ATOMIC_SEQ_CST) & CLOSING)
-		crew__futex_wake(&pool->users, UINT32_MAX);
+		crew__wake(&pool->users, UINT32_MAX);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
 }
 
 static void await_users(struct crew__lane *lane, struct crew_pool *pool)

@@ -87,6 +87,7 @@ struct crew__region {
 	uint32_t circle_guard;  /* of a section: who looks for deadlocks (sync) */
 	uint32_t spare_;
 	uint64_t healed;        /* see crew_observation.healed_by_slice */
+	uint64_t late;          /* sleeps that their slice has ended though the word had changed: healed, or another sleeper was woken */
 	uint64_t board;         /* offset of CREW__BOARD bytes for the layer sync (sync/board.h) */
 	uint64_t root[8];       /* for upper layers. 0, 1: the list of pools (pool/registry.c); 2: epoch of the maps (memory/map_epoch.c);
 	                           4, 5: blocks with names (memory/root.c) */

@@ -9,12 +9,17 @@
  * Death    lane->bell names the word from before (A) until after the wake-up: the sweep wakes all.
  *          lane->waited_on names what a sleeper slept on last: its sweep wakes the others, so a wake-up that the dead had
  *          been given, and did not come to use, is not lost. It is never cleared: a wake-up too many is harmless.
+ * Lost     A sleep that only its slice has ended although the word had changed. Mostly nothing was lost: of several sleepers the ring
+ *          woke another, or it came at that very moment, or is under way. But if nobody was woken there since this sleep began (C), and
+ *          no lane names the word as one that it is about to wake at (D), this sleeper was forgotten. A ring adds to the count
+ *          of wake-ups after it has woken and before its lane forgets the word, so it is seen at (D), or at (C) after it.
  * Slices   Every sleep ends after a slice to look for the dead, so without any supervisor no death stops anybody for
  *          longer than CREW_NOTICE. Holders of locks are looked at sooner. All lanes are looked at by one sleeper at a
  *          time, and not again for a while: else thousands of sleepers would do nothing but look at each other.
  */
 #include <crew/lock.h>
 #include "base/sys.h"
+#include "sync/board.h"
 #include "sync/circle.h"
 #include "sync/news.h"
 
@@ -29,6 +34,49 @@ void crew__scan(crew_time now)
 	if (now - (crew_time)last >= BETWEEN_SCANS &&
 			__atomic_compare_exchange_n(scanned, &last, (uint64_t)now, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		crew__lane_reap_all();
+}
+
+/* Wake-ups at this word, and at some others. */
+static uint32_t *woken_at(const uint32_t *word)
+{
+	return &crew__board()->woken[(crew__offset(word) >> 2) * 0x9e3779b1u % (UINT64_C(1) << 32) >> 22];
+}
+static_assert(CREW__WOKEN == 1 << 10, "32 - 22 bits");
+
+uint32_t crew__wake(uint32_t *word, uint32_t count)
+{
+	uint32_t woken = crew__futex_wake(word, count);
+	__atomic_fetch_add(woken_at(word), 1, __ATOMIC_SEQ_CST);
+	return woken;
+}
+
+uint32_t crew__wakes(const uint32_t *word)
+{
+	return __atomic_load_n(woken_at(word), __ATOMIC_SEQ_CST);
+}
+
+/* (D) Whether somebody is between a change of the word and the wake-up, or has died there. */
+static bool is_about_to_wake(const uint32_t *word)
+{
+	uint64_t offset = crew__offset(word);
+	struct crew__lane *lane;
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++) {
+		if (__atomic_load_n(&lane->bell, __ATOMIC_SEQ_CST) == offset)
+			return true;
+		for (unsigned i = 0; i < CREW__BELLS; i++)
+			if (__atomic_load_n(&lane->owed[i], __ATOMIC_SEQ_CST) == offset)
+				return true;
+	}
+	return false;
+}
+
+void crew__slice_over(const struct crew__lane *lane, const uint32_t *word, uint32_t wakes)
+{
+	__atomic_fetch_add(&crew__family.region->late, 1, __ATOMIC_RELAXED);
+	if (is_about_to_wake(word) || crew__wakes(word) != wakes) /* (D), then (C) */
+		return;
+	__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
+	crew__tell(&(struct crew_news){ .kind = CREW_NEWS_HEALED, .object = word, .tid = (pid_t)lane->tid }, NULL);
 }
 
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline)
@@ -47,15 +95,14 @@ int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint
 		return -EDEADLK;
 	if (!owner)
 		__atomic_store_n(&lane->waited_on, crew__offset(word), __ATOMIC_RELAXED);
+	uint32_t wakes = crew__wakes(word);
 	int r = crew__futex_wait(word, expected, slice < deadline ? slice : deadline);
 	__atomic_store_n(&lane->asleep_on, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->wants, 0, __ATOMIC_RELAXED);
 	if (r == 0)
 		return 0;
-	if (!owner && __atomic_load_n(word, __ATOMIC_ACQUIRE) != expected) {
-		__atomic_fetch_add(&crew__family.region->healed, 1, __ATOMIC_RELAXED);
-		crew__tell(&(struct crew_news){ .kind = CREW_NEWS_HEALED, .object = word, .tid = (pid_t)lane->tid }, NULL);
-	}
+	if (!owner && slice < deadline && __atomic_load_n(word, __ATOMIC_SEQ_CST) != expected)
+		crew__slice_over(lane, word, wakes);
 	crew_time now = crew_now();
 	if (owner)
 		crew__lane_reap(owner);
@@ -113,8 +160,8 @@ void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	uint32_t sleepers = crew__bell_change(bell, count);
 	/* Armed, and nobody there: make it quiet, so that the next ring costs no system call, and wake who has come meanwhile. */
-	if (sleepers && crew__futex_wake(bell, sleepers) == 0 && sleepers != UINT32_MAX && crew__bell_change(bell, UINT32_MAX))
-		crew__futex_wake(bell, UINT32_MAX);
+	if (sleepers && crew__wake(bell, sleepers) == 0 && sleepers != UINT32_MAX && crew__bell_change(bell, UINT32_MAX))
+		crew__wake(bell, UINT32_MAX);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
 }

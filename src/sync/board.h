@@ -11,6 +11,7 @@
 
 #define CREW__NAMES 64
 #define CREW__NEWS 512
+#define CREW__WOKEN 1024
 
 struct crew__name {
 	uint64_t first, each; /* offset of the first object; bytes from one to the next */
@@ -28,6 +29,7 @@ struct crew__board {
 	uint64_t told[CREW_NEWS_KINDS]; /* of each kind */
 	struct crew__name name[CREW__NAMES];
 	struct crew_news news[CREW__NEWS];
+	uint32_t woken[CREW__WOKEN];    /* wake-ups given, by the address of the word: see bell.c */
 };
 static_assert(sizeof(struct crew__board) <= CREW__BOARD, "the room that the region leaves");
 

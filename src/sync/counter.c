@@ -30,9 +30,9 @@ int crew_counter_post(struct crew_counter *counter, uint32_t units)
 			return -EINVAL;
 		}
 	} while (!__atomic_compare_exchange_n(&counter->value_, &v, v + units, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-	if (v & SLEEPERS && crew__futex_wake(&counter->value_, units) < units) {
+	if (v & SLEEPERS && crew__wake(&counter->value_, units) < units) {
 		__atomic_fetch_and(&counter->value_, ~SLEEPERS, __ATOMIC_SEQ_CST);
-		crew__futex_wake(&counter->value_, UINT32_MAX);
+		crew__wake(&counter->value_, UINT32_MAX);
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);

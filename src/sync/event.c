@@ -25,7 +25,7 @@ int crew_event_set(struct crew_event *event)
 	__atomic_store_n(&lane->bell, crew__offset(&event->word_), __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_exchange_n(&event->word_, SET, __ATOMIC_SEQ_CST) & SLEEPERS)
-		crew__futex_wake(&event->word_, UINT32_MAX); /* of an automatic one the first takes it, the others sleep again */
+		crew__wake(&event->word_, UINT32_MAX); /* of an automatic one the first takes it, the others sleep again */
 	__atomic_store_n(&lane->bell, 0, __ATOMIC_RELAXED);
 	return 0;
 }

@@ -112,7 +112,7 @@ static void stop_writing(struct crew_rwlock *lock, struct crew__lane *lane, bool
 	if (lane->logged)
 		crew__undo_end(lane, &lock->writers_.word_);
 	if (__atomic_exchange_n(&lock->writer_, 0, __ATOMIC_SEQ_CST) & CREW__SLEEPERS)
-		crew__futex_wake(&lock->writer_, UINT32_MAX);
+		crew__wake(&lock->writer_, UINT32_MAX);
 	int hold = crew__hold_find(lane, CREW__HOLD_GUARD, &lock->writer_);
 	if (hold >= 0)
 		crew__hold_drop(lane, hold);

@@ -63,7 +63,7 @@ void crew__leave_and_ring_each(struct crew__lane *lane, uint32_t *guard, uint32_
 	crew__leave(lane, guard);
 	for (unsigned i = 0; i < n; i++)
 		if (sleepers[i])
-			crew__futex_wake(bells[i], sleepers[i]);
+			crew__wake(bells[i], sleepers[i]);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < n; i++)
 		__atomic_store_n(&lane->owed[i], 0, __ATOMIC_RELAXED);

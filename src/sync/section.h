@@ -165,6 +165,14 @@ void crew__abandon(struct crew__lane *lane, uint32_t *guard);
  */
 int crew__sleep(struct crew__lane *lane, uint32_t *word, uint32_t expected, uint32_t owner, crew_time deadline);
 
+/*
+ * Wake those who sleep in crew__sleep; wakes: how many such calls there have been there. Whoever has changed the word before names it in
+ * lane->bell or lane->owed until then. slice_over: it has changed, but a slice, begun at `wakes`, was what ended the sleep on it.
+ */
+uint32_t crew__wake(uint32_t *word, uint32_t count);
+uint32_t crew__wakes(const uint32_t *word);
+void crew__slice_over(const struct crew__lane *lane, const uint32_t *word, uint32_t wakes);
+
 /* A slice of a sleep that watches no owner; and what is done at its end: look at all lanes, unless somebody has just done so. */
 #define CREW__SLICE (CREW_NOTICE * 4 / 5)
 void crew__scan(crew_time now);
@@ -193,7 +201,7 @@ int crew__bell_wait(struct crew__lane *lane, uint32_t *bell, uint32_t seen, crew
 int crew__bell_wait_for(struct crew__lane *lane, uint32_t *bell, uint32_t seen, uint64_t wants, crew_time deadline);
 void crew__ring(struct crew__lane *lane, uint32_t *bell, uint32_t count);
 
-/* The first half of a ring: how many sleepers are to be woken, by crew__futex_wake. */
+/* The first half of a ring: how many sleepers are to be woken, by crew__wake. */
 uint32_t crew__bell_change(uint32_t *bell, uint32_t count);
 
 /*

@@ -17,7 +17,7 @@ static bool free_word(uint32_t *word, uint32_t dead, uint32_t mark, uint32_t kee
 	bool named = false;
 	while ((v & CREW__OWNER) == dead && !named)
 		named = __atomic_compare_exchange_n(word, &v, mark | (v & keep), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-	crew__futex_wake(word, UINT32_MAX); /* also the wake-up that a release owed */
+	crew__wake(word, UINT32_MAX); /* also the wake-up that a release owed */
 	return named;
 }
 
@@ -74,7 +74,7 @@ static void wake_owed(uint64_t *offset)
 {
 	uint32_t *word = crew__inside(__atomic_load_n(offset, __ATOMIC_ACQUIRE), sizeof *word);
 	if (word)
-		crew__futex_wake(word, UINT32_MAX);
+		crew__wake(word, UINT32_MAX);
 	__atomic_store_n(offset, 0, __ATOMIC_RELEASE);
 }
 
@@ -85,7 +85,7 @@ static void stop_reading(struct crew__lane *dead)
 		if (crew__hold_kind(__atomic_load_n(&dead->hold[i], __ATOMIC_ACQUIRE)) == CREW__HOLD_READ)
 			__atomic_store_n(&dead->hold[i], 0, __ATOMIC_SEQ_CST);
 	crew__bell_change(&dead->gone, UINT32_MAX);
-	crew__futex_wake(&dead->gone, UINT32_MAX);
+	crew__wake(&dead->gone, UINT32_MAX);
 }
 
 /* For the news: what is there to be repaired. A former sweeper may have done some of it. */

@@ -58,7 +58,7 @@ int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kin
 void crew__word_released(struct crew__lane *lane, uint32_t *word, uint64_t hold, uint32_t before)
 {
 	if (before & CREW__SLEEPERS)
-		crew__futex_wake(word, 1);
+		crew__wake(word, 1);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	int i = crew__hold_search(lane, hold);
 	if (i < 0)

@@ -108,10 +108,10 @@ static int record(struct row *row)
  */
 static void check(struct row *row, bool completed, bool swept)
 {
-	uint64_t healed = crew__family.region->healed;
+	uint64_t late = crew__family.region->late;
 	row->point->check(row->shared, completed);
 	if (!swept)
-		crew__family.region->healed = healed;
+		crew__family.region->late = late;
 }
 
 /* Look at what it left: buried first, or, now and then, still a zombie that nobody has swept. */
@@ -213,13 +213,13 @@ static void freeze_at(struct row *row, int at, int order, bool resume)
 	victim_kill(&victim);
 	int *count = resume ? &row->tally.resumed : &row->tally.frozen;
 	bool swept = ++*count % 4; /* else they find out themselves */
-	uint64_t healed = crew__family.region->healed;
+	uint64_t late = crew__family.region->late;
 	if (swept)
 		crew__lane_reap_all();
 	await(other_is_done());
 	check(row, completed, swept);
 	if (!swept)
-		crew__family.region->healed = healed;
+		crew__family.region->late = late;
 	victim_bury(&victim);
 }
 
