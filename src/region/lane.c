@@ -227,6 +227,12 @@ bool crew__lane_is_marked(const struct crew__lane *lane)
 	return __atomic_load_n(&lane->alive.__data.__lock, __ATOMIC_ACQUIRE) & (int)FUTEX_OWNER_DIED;
 }
 
+bool crew__lane_is_over(const struct crew__lane *lane)
+{
+	uint32_t owner = (uint32_t)__atomic_load_n(&lane->alive.__data.__lock, __ATOMIC_ACQUIRE) & FUTEX_TID_MASK;
+	return __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) != CREW__LANE_FREE && owner != __atomic_load_n(&lane->tid, __ATOMIC_RELAXED);
+}
+
 /* Try to sweep one lane: whether whoever had it before the call is gone. */
 static bool reap(struct crew__lane *lane)
 {

@@ -113,6 +113,9 @@ bool crew__lane_reap(uint32_t id);
 /* Whether the kernel has marked this lane's thread as dead. Nothing is swept. */
 bool crew__lane_is_marked(const struct crew__lane *lane);
 
+/* The same, or it is being swept, or was in part: a life that is over and not yet cleared away. */
+bool crew__lane_is_over(const struct crew__lane *lane);
+
 /* Reap whatever is dead among all lanes; those of one process (id), which is known to have ended. */
 void crew__lane_reap_all(void);
 void crew__lane_reap_process(uint32_t process);

@@ -99,21 +99,35 @@ static void shrink(struct crew__lane *lane, struct crew_barrier *barrier, struct
 		end_well(lane, barrier);
 }
 
+/* Whether a party has ended and is not swept yet: somebody else may be at it right now. */
+static bool awaits_sweep(const struct crew_barrier *barrier)
+{
+	struct crew__lane *lane;
+	for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
+		if (crew__lane_is_over(lane) && crew__hold_search(lane, crew__hold_word(CREW__HOLD_PARTY, barrier)) >= 0)
+			return true;
+	return false;
+}
+
 /*
  * Enter. Parties that have ended are swept first, if it is broken because of one, or if the caller would be one party too many:
- * else they would break the phase that is to begin.
+ * else they would break the phase that is to begin. The sweep of each rings.
  */
-static int enter_swept(struct crew__lane **lane, struct crew_barrier *barrier)
+static int enter_swept(struct crew__lane **lane, struct crew_barrier *barrier, crew_time deadline)
 {
-	int r = crew__enter(lane, &barrier->guard_, CREW_FOREVER);
-	if (r < 0)
-		return r;
-	bool crowded = barrier->members_ >= barrier->parties_ && crew__hold_find(*lane, CREW__HOLD_PARTY, barrier) < 0;
-	if (!crowded && barrier->broken_ != LEFT_BY_ONE)
-		return 0;
-	crew__leave(*lane, &barrier->guard_);
-	crew__lane_reap_all();
-	return crew__enter(lane, &barrier->guard_, CREW_FOREVER);
+	for (;;) {
+		uint32_t seen = crew__bell_look(&barrier->bell_);
+		int r = crew__enter(lane, &barrier->guard_, CREW_FOREVER);
+		if (r < 0)
+			return r;
+		bool crowded = barrier->members_ >= barrier->parties_ && crew__hold_find(*lane, CREW__HOLD_PARTY, barrier) < 0;
+		if ((!crowded && barrier->broken_ != LEFT_BY_ONE) || !awaits_sweep(barrier))
+			return 0;
+		crew__leave(*lane, &barrier->guard_);
+		crew__lane_reap_all();
+		if (awaits_sweep(barrier) && (r = crew__bell_wait(*lane, &barrier->bell_, seen, deadline)) < 0)
+			return r;
+	}
 }
 
 /* Having arrived in this phase, wait until it is over. */
@@ -154,7 +168,7 @@ int crew_barrier_wait(struct crew_barrier *barrier, unsigned *index, crew_time d
 	int r = crew__check_place(barrier, sizeof *barrier);
 	if (r < 0)
 		return r;
-	r = enter_swept(&lane, barrier);
+	r = enter_swept(&lane, barrier, deadline);
 	if (r < 0)
 		return r;
 	if (barrier->parties_ == 0)
