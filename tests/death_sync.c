@@ -161,7 +161,7 @@ static void check_taken(void *shared, bool completed)
 
 static void *wait_for_unit(void *unused)
 {
-	slept = crew_counter_wait(&s->counter, SOON);
+	__atomic_store_n(&slept, crew_counter_wait(&s->counter, SOON), __ATOMIC_RELEASE);
 	return unused;
 }
 
@@ -169,6 +169,7 @@ static void no_unit_and_sleeper(void *shared)
 {
 	(void)shared;
 	s->counter = (struct crew_counter){ 0 };
+	slept = 1;
 	start_sleeper(wait_for_unit);
 }
 
@@ -184,7 +185,8 @@ static void join_and_await_sleeper(void *shared)
 static void check_counter_sleeper(void *shared, bool completed)
 {
 	(void)shared;
-	sweep_all(); /* wakes whom the dead owed it */
+	sweep_all(); /* wakes whom the dead owed it; also for nothing */
+	await(crew_counter_value(&s->counter) || asleep() == 1 || __atomic_load_n(&slept, __ATOMIC_ACQUIRE) != 1);
 	if (crew_counter_value(&s->counter) == 0 && asleep() == 1) {
 		ck_assert(!completed);
 		must(crew_counter_post(&s->counter, 1));

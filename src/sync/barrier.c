@@ -115,13 +115,13 @@ static bool awaits_sweep(const struct crew_barrier *barrier)
  */
 static int enter_swept(struct crew__lane **lane, struct crew_barrier *barrier, crew_time deadline)
 {
-	for (;;) {
+	for (bool reaped = false;; reaped = true) {
 		uint32_t seen = crew__bell_look(&barrier->bell_);
 		int r = crew__enter(lane, &barrier->guard_, CREW_FOREVER);
 		if (r < 0)
 			return r;
 		bool crowded = barrier->members_ >= barrier->parties_ && crew__hold_find(*lane, CREW__HOLD_PARTY, barrier) < 0;
-		if ((!crowded && barrier->broken_ != LEFT_BY_ONE) || !awaits_sweep(barrier))
+		if ((!crowded && barrier->broken_ != LEFT_BY_ONE) || (reaped && !awaits_sweep(barrier)))
 			return 0;
 		crew__leave(*lane, &barrier->guard_);
 		crew__lane_reap_all();
