@@ -22,6 +22,25 @@ TEST(what_a_hostile_peer_scribbles_leads_nobody_astray, .timeout = 180)
 	}
 }
 
+TEST(nobody_waits_for_an_owner_who_never_was)
+{
+	struct { struct crew_lock lock; struct crew_rwlock rwlock; } *s;
+	must(crew_init(NULL));
+	must(crew_alloc_zeroed(sizeof *s, (void **)&s));
+	const uint32_t forged[] = { 0x3fffffff, crew__id(1, 7), crew__id(CREW__LANES - 1, 1), crew__id(0, 1) };
+	for (unsigned i = 0; i < sizeof forged / sizeof forged[0]; i++) {
+		s->lock.word_ = forged[i];
+		must_be(CREW_OWNER_DIED, crew_lock_acquire(&s->lock, crew_after(10 * CREW_SECOND)));
+		crew_lock_repaired(&s->lock);
+		crew_lock_release(&s->lock);
+		s->rwlock.writer_ = forged[i];
+		must(crew_rwlock_read(&s->rwlock, crew_after(10 * CREW_SECOND)));
+		crew_rwlock_release(&s->rwlock);
+	}
+	crew_free(s);
+	crew_fini();
+}
+
 TEST(libfuzzer_leads_nobody_astray, .takes_long = true, .timeout = 180)
 {
 	const char *fuzzer = CREW_SOURCE "/build-clang/tests/fuzz_scribble";

@@ -72,6 +72,7 @@ int crew_rwlock_read(struct crew_rwlock *lock, crew_time deadline)
 		uint32_t expected = deadline <= CREW_POLL ? writer : writer | CREW__SLEEPERS;
 		if (crew__sleep(lane, &lock->writer_, expected, writer & CREW__OWNER, deadline) < 0)
 			return -ETIMEDOUT;
+		crew__word_disown(&lock->writer_, writer & CREW__OWNER, 0);
 	}
 }
 

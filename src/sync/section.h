@@ -44,6 +44,8 @@ static inline int crew__lane_for(const void *object, size_t size, struct crew__l
 #define CREW__BROKEN 0x40000000u   /* the last owner died and nobody has said "repaired" */
 #define CREW__OWNER 0x3fffffffu
 int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline);
+/* A name in a word whose life is over already, so that no sweep will look there: a hostile peer's. Nobody shall wait for it for ever. */
+void crew__word_disown(uint32_t *word, uint32_t owner, uint32_t mark);
 void crew__word_released(struct crew__lane *lane, uint32_t *word, uint64_t hold, uint32_t before);
 
 /* Take it, for this thread, if that takes no more than one CAS; else nothing has happened. */

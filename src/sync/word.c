@@ -18,6 +18,13 @@
 #include "base/sys.h"
 #include "sync/section.h"
 
+void crew__word_disown(uint32_t *word, uint32_t owner, uint32_t mark)
+{
+	uint32_t v = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	if ((v & CREW__OWNER) == owner && crew__lane_reap(owner)) /* then it is freed, unless the name is forged */
+		__atomic_compare_exchange_n(word, &v, mark | (v & CREW__SLEEPERS), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 /* The way of who did not get it at once. */
 int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kind, crew_time deadline)
 {
@@ -49,6 +56,7 @@ int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kin
 			crew__hold_drop(lane, hold);
 			return r;
 		}
+		crew__word_disown(word, owner, kind == CREW__HOLD_LOCK ? CREW__BROKEN : 0);
 		slept = CREW__SLEEPERS; /* others may sleep too: the next release must wake */
 		v = __atomic_load_n(word, __ATOMIC_RELAXED);
 	}

@@ -71,7 +71,7 @@ static void scribble_once(struct scribble_shared *s, struct crew__lane *dead, st
 	case 0: scribble_lane(dead, input); break;
 	case 1: dead->undo_count = (uint32_t)scribble_take(input, 4); break;
 	case 2: ((uint8_t *)s)[scribble_take(input, 2) % sizeof *s] = (uint8_t)scribble_take(input, 1); break;
-	case 3: region->root[4] = scribble_take(input, 8); break; /* 5 is a guard: a claim */
+	case 3: region->root[4 + scribble_take(input, 1) % 2] = scribble_take(input, 8); break;
 	case 4: region->bytes = scribble_take(input, 8); break;
 	case 5: region->lanes = region->slots = scribble_take(input, 8); break;
 	}
