@@ -142,6 +142,67 @@ TEST(a_large_block_goes_back_to_the_system)
 	crew_fini();
 }
 
+enum { STREAM = 3, LARGE = 16 << 20 };
+
+/* As messages on their way. */
+static uint64_t stream(int rounds)
+{
+	uint64_t most = 0;
+	for (int i = 0; i < rounds; i++) {
+		char *p[STREAM];
+		for (int n = 0; n < STREAM; n++) {
+			must(crew_alloc(LARGE, (void **)&p[n]));
+			p[n][LARGE / 2] = 1;
+		}
+		most = stats().committed;
+		for (int n = 0; n < STREAM; n++)
+			crew_free(p[n]);
+	}
+	return most;
+}
+
+TEST(a_stream_of_large_blocks_does_not_go_to_the_system_again_and_again)
+{
+	must(crew_init(NULL));
+	stream(6);
+	for (int i = 0; i < 10; i++)
+		ck_assert_uint_eq(stream(1), stats().committed);
+	must(crew_heap_check());
+	crew_fini();
+}
+
+static void *end_at_once(void *unused)
+{
+	(void)unused;
+	crew_free(NULL);
+	must(crew_alloc(100, &unused));
+	crew_free(unused);
+	return NULL;
+}
+
+/* index: whoever looks frees something large, or ends. */
+TEST(what_a_stream_had_goes_back_when_it_is_over, .count = 2)
+{
+	must(crew_init(NULL));
+	uint64_t most = stream(6);
+	ck_assert_uint_ge(stats().committed, most);
+	void *p;
+	do {
+		harness_pause();
+		if (index) {
+			pthread_t thread;
+			ck_assert_int_eq(pthread_create(&thread, NULL, end_at_once, NULL), 0);
+			pthread_join(thread, NULL);
+			crew__lane_reap_all();
+		} else {
+			must(crew_alloc(2 << 20, &p));
+			crew_free(p);
+		}
+	} while (stats().committed > 18 << 20);
+	must(crew_heap_check());
+	crew_fini();
+}
+
 TEST(no_space_is_an_error_not_a_sigbus)
 {
 	must(crew_init(NULL));

@@ -102,6 +102,35 @@ TEST(a_message_too_large_for_the_receiver_stays)
 	end();
 }
 
+static void *send_in_two_goes(void *unused)
+{
+	(void)unused;
+	must(send_text(CREW_END_A, "a", CREW_FOREVER));
+	must(send_text(CREW_END_A, "b", CREW_FOREVER));
+	expect(CREW_END_A, "on");
+	must(send_text(CREW_END_A, "cd", CREW_FOREVER));
+	return NULL;
+}
+
+/* As CPython's TestPoll.test_dont_merge: what poll has seen is one message, though others have come. */
+TEST(messages_are_never_merged_however_often_one_polls)
+{
+	begin();
+	must_be(-ETIMEDOUT, crew_pipe_poll(&s->pipe, CREW_END_B, CREW_POLL));
+	pthread_t other = start(send_in_two_goes, NULL);
+	must(crew_pipe_poll(&s->pipe, CREW_END_B, CREW_FOREVER));
+	expect(CREW_END_B, "a");
+	must(crew_pipe_poll(&s->pipe, CREW_END_B, CREW_FOREVER));
+	expect(CREW_END_B, "b");
+	must(send_text(CREW_END_B, "on", CREW_POLL));
+	must(crew_pipe_poll(&s->pipe, CREW_END_B, CREW_FOREVER));
+	must(crew_pipe_poll(&s->pipe, CREW_END_B, CREW_FOREVER));
+	expect(CREW_END_B, "cd");
+	must_be(-ETIMEDOUT, crew_pipe_poll(&s->pipe, CREW_END_B, CREW_POLL));
+	pthread_join(other, NULL);
+	end();
+}
+
 TEST(poll_takes_nothing)
 {
 	begin();

@@ -383,6 +383,26 @@ TEST(a_sender_killed_while_others_receive_is_no_error, .count = 2)
 	end();
 }
 
+/* As CPython's TestConnection.test_large_fd_transfer: numbers above 256 are numbers. */
+TEST(a_descriptor_of_a_large_number_arrives_as_a_small_one)
+{
+	begin();
+	char data[20];
+	int high = fcntl(ends[1], F_DUPFD_CLOEXEC, 700);
+	ck_assert_int_ge(high, 700);
+	close(ends[1]);
+	ends[1] = high;
+	struct crew_process *child = start_child(write_and_answer, CREW_ZYGOTE);
+	int fd;
+	must(crew_pipe_send_fd(&s->pipe, CREW_END_A, high, "hello", 5, SOON));
+	ck_assert_int_eq(read(ends[0], data, sizeof data), 5);
+	must(crew_pipe_receive_fd(&s->pipe, CREW_END_A, &fd, NULL, 0, NULL, SOON));
+	ck_assert_int_lt(fd, 256);
+	close(fd);
+	end_child(child);
+	end();
+}
+
 /* A stopped sender has the descriptor all the same. */
 TEST(a_stopped_sender_does_not_hold_it_up)
 {

@@ -188,6 +188,11 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 		crew__block_give_named(dead, &dead->mine[hand]);
 	crew__desk_close(dead);
 	crew__attempt_died(dead);
+	struct crew__heap *heap = heap_of_family();
+	if (__atomic_load_n(&heap->keep, __ATOMIC_RELAXED) && crew__enter(&self, &heap->guard, CREW_FOREVER) == 0) {
+		crew__span_ebb(self, heap);
+		crew__leave(self, &heap->guard);
+	}
 }
 
 /* Where the parts of the heap are, by the size of the region alone. */

@@ -81,7 +81,7 @@ void crew__run_place(struct crew__lane *lane, struct crew__heap *heap, uint32_t 
 	}
 	if (span->place == PLACE_LISTED && heap->first[span->class] != heap->last[span->class]) {
 		crew__run_drop(lane, heap, number);
-		crew__span_trim(lane, heap, KEEP);
+		crew__span_trim(lane, heap, crew__span_kept(heap));
 	}
 }
 

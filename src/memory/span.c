@@ -8,6 +8,11 @@
 #define TABLE_STEP 1024u /* entries committed at a time */
 #define PIECE 40u        /* spans committed in one go: as many words fit an undo log */
 
+static uint64_t free_pages(const struct crew__heap *heap)
+{
+	return heap->committed - heap->in_runs;
+}
+
 /* Room for more entries in the table. */
 static int grow_table(struct crew__lane *lane, struct crew__heap *heap)
 {
@@ -78,10 +83,26 @@ static int commit(struct crew__lane *lane, struct crew__heap *heap, uint32_t fro
 	return 0;
 }
 
+/* After spans were taken, for which so many bytes had to be committed: did they go back too early? */
+static void regret(struct crew__lane *lane, struct crew__heap *heap, uint64_t bytes)
+{
+	if (bytes && heap->returned) {
+		crew_time now = crew_now();
+		uint64_t more = bytes < heap->returned ? bytes : heap->returned, keep = crew__span_kept(heap) + more;
+		if (now - heap->since < TIDE)
+			crew__set64(lane, &heap->keep, keep < KEEP_MOST ? keep : KEEP_MOST);
+		crew__set64(lane, &heap->returned, heap->returned - more);
+		crew__set64(lane, (uint64_t *)&heap->since, (uint64_t)now);
+	}
+	if (free_pages(heap) < heap->low)
+		crew__set64(lane, &heap->low, free_pages(heap));
+}
+
 int crew__span_take(struct crew__lane *lane, struct crew__heap *heap, uint32_t run, uint64_t alignment,
 		enum span_kind kind, uint32_t *ret, bool *ret_fresh)
 {
 	uint32_t head;
+	uint64_t before = heap->committed;
 	int r = find_run(lane, heap, run, alignment, &head);
 	if (r == 0)
 		r = commit(lane, heap, head, head + run, ret_fresh);
@@ -97,6 +118,7 @@ int crew__span_take(struct crew__lane *lane, struct crew__heap *heap, uint32_t r
 	crew__set64(lane, &heap->in_runs, heap->in_runs + run * SPAN_BYTES);
 	if (heap->in_runs > heap->peak)
 		crew__set64(lane, &heap->peak, heap->in_runs);
+	regret(lane, heap, heap->committed - before);
 	*ret = head;
 	return 0;
 }
@@ -127,19 +149,44 @@ static void punch(struct crew__lane *lane, struct crew__heap *heap, uint32_t fro
 	}
 }
 
+static void begin_tide(struct crew__lane *lane, struct crew__heap *heap)
+{
+	crew__set64(lane, &heap->returned, 0);
+	crew__set64(lane, &heap->low, free_pages(heap));
+	crew__set64(lane, (uint64_t *)&heap->since, (uint64_t)crew_now());
+}
+
 void crew__span_return_pages(struct crew__lane *lane, struct crew__heap *heap, uint32_t number, uint32_t run)
 {
+	crew__span_ebb(lane, heap);
+	if (!crew__has(CREW__FEATURE_PUNCH_HOLE) || free_pages(heap) <= crew__span_kept(heap))
+		return;
+	uint64_t bytes = heap->returned + run * SPAN_BYTES;
+	if (crew_now() - heap->since >= TIDE) {
+		begin_tide(lane, heap);
+		bytes = run * SPAN_BYTES;
+	}
+	crew__set64(lane, &heap->returned, bytes < KEEP_MOST ? bytes : KEEP_MOST);
 	crew__commit(lane);
-	if (crew__has(CREW__FEATURE_PUNCH_HOLE) && heap->committed - heap->in_runs > KEEP)
-		punch(lane, heap, number, number + run);
+	punch(lane, heap, number, number + run);
+}
+
+void crew__span_ebb(struct crew__lane *lane, struct crew__heap *heap)
+{
+	if (heap->keep <= KEEP || crew_now() - heap->since < TIDE)
+		return;
+	crew__set64(lane, &heap->keep, heap->keep > heap->low ? heap->keep - heap->low : 0);
+	begin_tide(lane, heap);
+	crew__commit(lane);
+	crew__span_trim(lane, heap, crew__span_kept(heap));
 }
 
 void crew__span_trim(struct crew__lane *lane, struct crew__heap *heap, uint64_t keep)
 {
-	if (!crew__has(CREW__FEATURE_PUNCH_HOLE) || heap->committed - heap->in_runs <= 2 * keep)
+	if (!crew__has(CREW__FEATURE_PUNCH_HOLE) || free_pages(heap) <= 2 * keep)
 		return;
 	crew__commit(lane);
-	uint64_t kept = 0;
+	uint64_t there = 0;
 	for (uint32_t at = heap->hint; at < heap->high;) {
 		const struct span *span = span_at(at);
 		if (span->kind != SPAN_FREE) {
@@ -147,7 +194,7 @@ void crew__span_trim(struct crew__lane *lane, struct crew__heap *heap, uint64_t 
 			continue;
 		}
 		uint32_t end = at + 1;
-		if (span->pages == PAGES_THERE && (kept += SPAN_BYTES) > keep) { /* the first ones are the next to be used */
+		if (span->pages == PAGES_THERE && (there += SPAN_BYTES) > keep) { /* the first ones are the next to be used */
 			while (end < heap->high && span_at(end)->kind == SPAN_FREE && span_at(end)->pages == PAGES_THERE)
 				end++;
 			punch(lane, heap, at, end);

@@ -60,6 +60,11 @@ struct crew__heap {
 	uint64_t committed;
 	uint64_t attempts;  /* last attempt number given */
 	uint64_t table, data; /* offsets */
+	/* How many free pages stay, of large blocks: see crew__span_return_pages. */
+	uint64_t keep;      /* bytes; up to KEEP means KEEP */
+	uint64_t returned;  /* bytes that have gone back since `since`, and have not been wanted again */
+	uint64_t low;       /* the fewest bytes of free pages since then */
+	crew_time since;
 };
 
 /* Where the heap is in this process: the same in all of the family, set by its founder. */
@@ -93,10 +98,23 @@ int crew__span_take(struct crew__lane *lane, struct crew__heap *heap, uint32_t r
 		enum span_kind kind, uint32_t *ret, bool *ret_fresh);
 /* Make a run free. */
 void crew__span_give(struct crew__lane *lane, struct crew__heap *heap, uint32_t number);
-/* Give the pages of free spans [number, number + run) back to the system, unless few are free. Commits what the section has set so far. */
-void crew__span_return_pages(struct crew__lane *lane, struct crew__heap *heap, uint32_t number, uint32_t run);
-/* If free spans have more than twice `keep` bytes of pages: all but `keep` of them. Commits, if it is so. */
+/*
+ * Give the pages of free spans [number, number + run) back to the system, unless few are free. Commits what the section has set so far.
+ *
+ * Few is KEEP. If pages are wanted again within TIDE (crew__span_take), that many more stay from then on, up to KEEP_MOST: a stream of
+ * large messages has its pages committed once. What was not needed in all of a TIDE (the ebb) goes: looked at when a large block
+ * is freed, and when a thread ends.
+ */
 #define KEEP (UINT64_C(16) << 20)
+#define KEEP_MOST (UINT64_C(64) << 20)
+#define TIDE CREW_SECOND
+void crew__span_return_pages(struct crew__lane *lane, struct crew__heap *heap, uint32_t number, uint32_t run);
+void crew__span_ebb(struct crew__lane *lane, struct crew__heap *heap); /* the same; if a TIDE is over */
+static inline uint64_t crew__span_kept(const struct crew__heap *heap)
+{
+	return heap->keep > KEEP ? heap->keep : KEEP;
+}
+/* If free spans have more than twice `keep` bytes of pages: all but `keep` of them. Commits, if it is so. */
 void crew__span_trim(struct crew__lane *lane, struct crew__heap *heap, uint64_t keep);
 /* The first head at or after a place in the table; heap->high: none. */
 uint32_t crew__span_next(const struct crew__heap *heap, uint32_t from);
