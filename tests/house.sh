@@ -32,6 +32,15 @@ harness_sees_leaks()
 	[ "$(echo "$leaky" | grep -c '^not ok')" = "$(grep -c '^TEST(' tests/leaky.c)" ]
 }
 
+# Every test that tests/behaviours.md names is there.
+behaviours_are_tested()
+{
+	missing=$(awk -F'|' '/^\|/ { print $4 }' tests/behaviours.md | grep -o '`[a-z0-9]*_[a-z_0-9]*`' | tr -d '`' | grep -v '^crew_' | sort -u |
+		while read -r name; do grep -qE "(TEST\(|\")$name[,)\"]" tests/*.c || echo "no test $name"; done)
+	echo "$missing"
+	[ -z "$missing" ]
+}
+
 # Each check refuses a copy of the project in which one thing is wrong.
 checks_see_breaches()
 {
@@ -81,6 +90,7 @@ run_tells_what_to_install()
 }
 
 claim harness_sees_leaks harness_sees_leaks
+claim behaviours_are_tested behaviours_are_tested
 claim checks_see_breaches checks_see_breaches
 claim layers_use_only_those_below tools/check-layers "$CREW_BUILD"
 claim headers_stand_alone tools/check-headers
