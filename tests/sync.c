@@ -522,7 +522,8 @@ static void *wait_for_sum(void *result)
 		if (r < 0)
 			break;
 	}
-	*(int *)result = crew_lock_is_mine(&s->lock) && s->sum-- > 0;
+	int fine = crew_lock_is_mine(&s->lock) && s->sum-- > 0;
+	__atomic_store_n((int *)result, fine, __ATOMIC_RELEASE);
 	crew_lock_release(&s->lock);
 	return NULL;
 }
