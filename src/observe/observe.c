@@ -66,7 +66,7 @@ static const char *const hold_names[] = { "nothing", "lock", "section", "read lo
 
 static void print_lane(FILE *stream, const struct crew__lane *lane)
 {
-	fprintf(stream, "    thread %" PRIu32, lane->tid);
+	fprintf(stream, "    thread %" PRIu32, __atomic_load_n(&lane->tid, __ATOMIC_RELAXED));
 	for (int i = 0; i < CREW__HOLDS; i++) {
 		uint64_t hold = hold_of(lane, i);
 		unsigned kind = crew__hold_kind(hold);
@@ -93,7 +93,7 @@ int crew_observe_print(FILE *stream)
 			(int)members[i].parent);
 		const struct crew__lane *lane;
 		for (uint32_t number = 1; (lane = crew__lane_at(number)); number++)
-			if (lane_lives(lane) && lane->process == members[i].id)
+			if (lane_lives(lane) && __atomic_load_n(&lane->process, __ATOMIC_RELAXED) == members[i].id)
 				print_lane(stream, lane);
 	}
 	if (count > 256)

@@ -119,7 +119,7 @@ void crew__lane_free(struct crew__lane *lane)
 	__atomic_store_n(&lane->publish[0], 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->reading, 0, __ATOMIC_RELEASE);
 	lane->slow_allocs = 0;
-	lane->process = 0;
+	__atomic_store_n(&lane->process, 0, __ATOMIC_RELAXED); /* looked at bare by who has not got the mutex */
 	__atomic_store_n(&lane->high_hold, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->id, crew__id(crew__number(lane->id), crew__generation(lane->id) + 1), __ATOMIC_RELEASE);
 	__atomic_store_n(&lane->state, CREW__LANE_FREE, __ATOMIC_RELEASE);
@@ -160,8 +160,8 @@ int crew__lane_join(struct crew__lane **ret)
 		pthread_mutex_unlock(&lane->alive);
 		return -EOPNOTSUPP;
 	}
-	lane->process = crew__family.self;
-	lane->tid = tid;
+	__atomic_store_n(&lane->process, crew__family.self, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->tid, tid, __ATOMIC_RELAXED);
 	__atomic_store_n(&lane->state, CREW__LANE_LIVE, __ATOMIC_RELEASE);
 	crew__mine = (struct crew__mine){ lane, lane->hold, lane->id };
 	pthread_setspecific(at_thread_end, lane);
@@ -211,13 +211,15 @@ bool crew__lane_dissolve(void)
  * A thread other than its process's first that executes a program takes the first one's tid before the kernel walks its robust
  * list: no mutex there has that tid, so ours is not marked. Do it in the kernel's place once there is no such thread. (The kernel
  * marks before the tid is free, so it is not about to.) Whether we did; the word is then as the kernel leaves it.
+ * Process and tid must be those of one life: an old process and a new tid would make a living thread look dead.
  */
 static bool mark_if_executed(struct crew__lane *lane)
 {
+	uint32_t life = __atomic_load_n(&lane->id, __ATOMIC_ACQUIRE);
 	const struct crew__slot *slot = crew__slot_get(__atomic_load_n(&lane->process, __ATOMIC_ACQUIRE));
 	pid_t pid = slot ? slot->pid : 0, tid = (pid_t)__atomic_load_n(&lane->tid, __ATOMIC_ACQUIRE);
 	int word = tid;
-	return pid && tid != pid && syscall(SYS_tgkill, pid, tid, 0) < 0 && errno == ESRCH &&
+	return pid && __atomic_load_n(&lane->id, __ATOMIC_ACQUIRE) == life && tid != pid && syscall(SYS_tgkill, pid, tid, 0) < 0 && errno == ESRCH &&
 		__atomic_compare_exchange_n(&lane->alive.__data.__lock, &word, (int)FUTEX_OWNER_DIED, false, __ATOMIC_SEQ_CST,
 			__ATOMIC_RELAXED);
 }

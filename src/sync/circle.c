@@ -7,6 +7,8 @@
  *          At every moment between (A) and (C) all of them were asleep, so none took or gave anything; hence what was found
  *          held at (B) was held all that time, and there is a moment at which all edges were there. Anything else is no
  *          circle now; who asked asks again after its next slice.
+ * Guard    Who looks has the guard, and counts as asleep; others that come to look wait for it, and hold what they hold. That is
+ *          no circle: they wait for the end of this very look.
  * Dead     The dead wait for nothing: what they hold will be given back. The kernel's mark says it, no sweep is made here.
  */
 #include <crew/semaphore.h>
@@ -18,7 +20,7 @@ bool crew__waits(const struct crew__lane *lane, uint64_t *ret_wants, uint32_t *r
 	uint32_t sleep = __atomic_load_n(&lane->sleeps, __ATOMIC_SEQ_CST);
 	*ret_wants = __atomic_load_n(&lane->wants, __ATOMIC_SEQ_CST);
 	*ret_sleep = sleep;
-	return *ret_wants && __atomic_load_n(&lane->asleep_on, __ATOMIC_SEQ_CST) &&
+	return *ret_wants && crew__hold_object(*ret_wants) != &crew__family.region->circle_guard && __atomic_load_n(&lane->asleep_on, __ATOMIC_SEQ_CST) &&
 		__atomic_load_n(&lane->state, __ATOMIC_SEQ_CST) == CREW__LANE_LIVE && !crew__lane_is_marked(lane) &&
 		__atomic_load_n(&lane->sleeps, __ATOMIC_SEQ_CST) == sleep;
 }
