@@ -231,9 +231,10 @@ static void await_orphans(void)
 bool audit(void)
 {
 	await_orphans();
-	for (unsigned thread = 0; thread < THREADS; thread++) {
-		crew_pipe_fini(&world->pipe[thread]);
-		crew_tube_fini(&world->tube[thread]);
+	for (unsigned i = 0; i < WAYS; i++) {
+		crew_pipe_fini(&world->way[i].pipe);
+		crew_tube_fini(&world->way[i].tube);
+		world->way[i].in_use = 0;
 	}
 	crew__lane_reap_all();
 	audit_locks();

@@ -5,13 +5,28 @@
 #include <unistd.h>
 #include "storm/operation.h"
 
-struct family_of { struct world *world; unsigned thread; };
+struct family_of { struct way *way; unsigned thread; };
+
+static struct way *take_way(void)
+{
+	for (unsigned i = 0; i < WAYS; i++)
+		if (!__atomic_exchange_n(&world->way[i].in_use, 1, __ATOMIC_ACQ_REL))
+			return &world->way[i];
+	return NULL;
+}
+
+static void give_way(struct way *way)
+{
+	crew_pipe_fini(&way->pipe);
+	crew_tube_fini(&way->tube);
+	__atomic_store_n(&way->in_use, 0, __ATOMIC_RELEASE);
+}
 
 /* In a child: what comes at end B goes back, one higher, until the end. */
 static int echo(void *argument, size_t size)
 {
 	const struct family_of *of = argument;
-	struct crew_pipe *pipe = &of->world->pipe[of->thread];
+	struct crew_pipe *pipe = &of->way->pipe;
 	uint32_t number;
 	int r;
 	(void)size;
@@ -23,10 +38,10 @@ static int echo(void *argument, size_t size)
 	return 7;
 }
 
-static struct crew_process *start_child(struct program *p, crew_process_fn *function)
+static struct crew_process *start_child(struct program *p, crew_process_fn *function, struct way *way)
 {
 	struct crew_process *child;
-	struct family_of of = { world, p->thread };
+	struct family_of of = { way, p->thread };
 	int r = crew_process_start(&child, &(struct crew_process_options){ .function = function, .argument = &of,
 		.argument_size = sizeof of, .method = draw(p, 4) ? CREW_ZYGOTE : CREW_FORK });
 	return expect("start", r, -EAGAIN, -EPIPE) ? child : NULL;
@@ -48,12 +63,15 @@ static void end_child(struct crew_process *child, int code)
 
 void do_pipe(struct program *p)
 {
-	struct crew_pipe *pipe = &world->pipe[p->thread];
-	crew_pipe_fini(pipe); /* what whoever was killed in our place has left */
-	struct crew_process *child = start_child(p, echo);
-	if (!child)
+	struct way *way = take_way();
+	struct crew_process *child = way ? start_child(p, echo, way) : NULL;
+	if (!child) {
+		if (way)
+			give_way(way);
 		return;
-	if (expect("give", crew_pipe_give(pipe, CREW_END_B, child), 0, 0))
+	}
+	struct crew_pipe *pipe = &way->pipe;
+	if (expect("give pipe", crew_pipe_give(pipe, CREW_END_B, child), 0, 0))
 		for (uint32_t i = 0; i < 4; i++) {
 			uint32_t number = i;
 			if (!expect("send", crew_pipe_send(pipe, CREW_END_A, &number, sizeof number, CREW_FOREVER), 0, 0) ||
@@ -64,14 +82,14 @@ void do_pipe(struct program *p)
 		}
 	expect("close", crew_pipe_close(pipe, CREW_END_A), 0, 0);
 	end_child(child, 7);
-	crew_pipe_fini(pipe);
+	give_way(way);
 }
 
 /* In a child: reads the tube to its end, and says whether it came in order. */
 static int read_tube(void *argument, size_t size)
 {
 	const struct family_of *of = argument;
-	struct crew_tube *tube = &of->world->tube[of->thread];
+	struct crew_tube *tube = &of->way->tube;
 	uint32_t at = 0;
 	size_t got;
 	int r;
@@ -87,17 +105,20 @@ static int read_tube(void *argument, size_t size)
 /* A stream to a child, which is sometimes killed meanwhile: then the writer is told so. */
 void do_tube(struct program *p)
 {
-	struct crew_tube *tube = &world->tube[p->thread];
-	if (tube->ring_)
-		return; /* whoever was killed in our place has left it, and its child may read for a moment yet; the audit clears it */
-	tube->size_kib_ = 4;
-	struct crew_process *child = start_child(p, read_tube);
-	if (!child)
+	struct way *way = take_way();
+	if (!way)
 		return;
+	struct crew_tube *tube = &way->tube;
+	tube->size_kib_ = 4;
+	struct crew_process *child = start_child(p, read_tube, way);
+	if (!child) {
+		give_way(way);
+		return;
+	}
 	uint8_t byte[3000];
 	uint32_t at = 0, victim = draw(p, 24); /* the child is killed before that piece, if there are so many */
 	int r = crew_tube_give(tube, CREW_TUBE_READER, child);
-	expect("give", r, 0, 0);
+	expect("give tube", r, 0, 0);
 	for (uint32_t piece = 0; r == 0 && piece < 12; piece++) {
 		uint32_t size = 1 + draw(p, 250) * 11;
 		for (uint32_t i = 0; i < size; i++)
@@ -110,7 +131,7 @@ void do_tube(struct program *p)
 	}
 	expect("close", crew_tube_close(tube, CREW_TUBE_WRITER), 0, 0);
 	end_child(child, victim < 12 ? KILLED : 7);
-	crew_tube_fini(tube);
+	give_way(way);
 }
 
 static int return_five(void *argument, size_t size)
@@ -121,7 +142,7 @@ static int return_five(void *argument, size_t size)
 
 void do_child(struct program *p)
 {
-	struct crew_process *child = start_child(p, return_five);
+	struct crew_process *child = start_child(p, return_five, NULL);
 	if (child)
 		end_child(child, 5);
 }

@@ -14,7 +14,7 @@
 
 #include <crew/crew.h>
 
-enum { THREADS = 16, IDS = 1 << 17, ACCOUNTS = 4, PERMITS = 3, KEYS = 8, TO_DO = 100, MANY = 6 };
+enum { THREADS = 16, IDS = 1 << 17, ACCOUNTS = 4, PERMITS = 3, KEYS = 8, TO_DO = 100, MANY = 6, WAYS = 128 };
 
 /* A message's. Written before the call (TRYING) and after it. */
 enum { NEVER, TRYING, DID, FAILED };
@@ -68,8 +68,11 @@ struct world {
 	struct crew_latch latch;
 	struct crew_map map;
 	struct crew_queue leased, once;
-	struct crew_pipe pipe[THREADS]; /* of each thread and its child */
-	struct crew_tube tube[THREADS]; /* the same */
+	struct way {
+		uint32_t in_use;   /* until the audit, if its user is killed: the child may live for a moment yet, and use it */
+		struct crew_pipe pipe;
+		struct crew_tube tube;
+	} way[WAYS];               /* of a thread and its child */
 	uint64_t blocks;           /* in the heap, at rest */
 };
 extern struct world *world;
