@@ -3,6 +3,9 @@
 
 #include <sched.h>
 #include <time.h>
+#include "memory/block.h"
+#include "memory/heap.h"
+#include "sync/section.h"
 
 /* Deaths of the helpers. */
 
@@ -50,6 +53,65 @@ TEST(helpers_are_replaced_and_busy_children_run_on, .count = 2)
 	ck_assert_int_eq(end(idle[1]).state, CREW_ENDED_UNKNOWN); /* and this nobody can tell */
 	await(slots_in_use() == HOUSEHOLD);
 	crew_free(go);
+	crew_fini();
+}
+
+static struct stopped { struct crew_semaphore semaphore; uint32_t *guard; int inside, held; } *stopped;
+
+static int stop_in_a_section(void *argument, size_t size)
+{
+	struct stopped *s = *(struct stopped **)argument;
+	struct crew__lane *lane;
+	(void)size;
+	if (crew__enter(&lane, s->guard, CREW_FOREVER) < 0)
+		return 1;
+	__atomic_store_n(&s->inside, 1, __ATOMIC_RELEASE);
+	raise(SIGSTOP);
+	crew__leave(lane, s->guard);
+	return 0;
+}
+
+static int hold_all_kinds(void *argument, size_t size)
+{
+	struct stopped *s = *(struct stopped **)argument;
+	struct crew__lane *lane;
+	void *block;
+	(void)size;
+	if (crew_semaphore_acquire(&s->semaphore, CREW_FOREVER) < 0 || crew__lane_self(&lane) < 0 ||
+			crew__alloc_mine(lane, 0, 100000, &block) < 0 || crew__alloc_mine(lane, 1, 100, &block) < 0)
+		return 1;
+	__atomic_store_n(&s->held, 1, __ATOMIC_RELEASE);
+	return sleep_for_ever(NULL, 0);
+}
+
+TEST(who_is_stopped_in_a_section_holds_up_no_start_and_no_join, .count = 2)
+{
+	struct crew_memory_stats before, after;
+	int nine = 9;
+	must(crew_init(NULL));
+	must(crew_alloc_zeroed(sizeof *stopped, (void **)&stopped));
+	crew_semaphore_init(&stopped->semaphore, 1);
+	stopped->guard = index ? &heap_of_family()->guard : &stopped->semaphore.guard_;
+	must(crew_memory_stats(&before));
+	struct crew_process *holder = start(options(.function = hold_all_kinds, .argument = &stopped, .argument_size = sizeof stopped));
+	await(__atomic_load_n(&stopped->held, __ATOMIC_ACQUIRE));
+	struct crew_process *inside = start(options(.function = stop_in_a_section, .argument = &stopped, .argument_size = sizeof stopped));
+	struct crew__stat stat;
+	await(__atomic_load_n(&stopped->inside, __ATOMIC_ACQUIRE) && crew__stat(crew_process_pid(inside), &stat) && stat.stopped);
+	must(crew_process_signal(holder, SIGKILL));
+	must_be_killed(SIGKILL, holder);
+	for (int i = 0; i < 5; i++)
+		must_exit(9, start(options(.function = give_back, .argument = &nine, .argument_size = sizeof nine)));
+	ck_assert_int_eq((int)crew_semaphore_free(&stopped->semaphore), index);
+	must(crew_process_signal(inside, SIGCONT));
+	must_exit(0, inside);
+	must(crew_semaphore_acquire(&stopped->semaphore, crew_after(10 * CREW_SECOND))); /* whoever waits finds it */
+	must(crew_semaphore_release(&stopped->semaphore));
+	crew__lane_reap_all();
+	must(crew_memory_stats(&after));
+	must(crew_heap_check());
+	ck_assert_uint_eq(after.blocks, before.blocks);
+	crew_free(stopped);
 	crew_fini();
 }
 

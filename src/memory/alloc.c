@@ -182,10 +182,14 @@ static void sweep(struct crew__lane *dead, uint32_t id, bool clean)
 	struct crew__lane *self;
 	if (crew__lane_self(&self) < 0)
 		return;
-	crew__run_settle(dead, 0);
+	if (crew__run_settle(dead, 0) < 0)
+		return;
 	__atomic_store_n(&dead->freeing, 0, __ATOMIC_RELEASE);
-	for (unsigned hand = 0; hand < sizeof dead->mine / sizeof dead->mine[0]; hand++)
+	for (unsigned hand = 0; hand < sizeof dead->mine / sizeof dead->mine[0]; hand++) {
 		crew__block_give_named(dead, &dead->mine[hand]);
+		if (dead->freeing || dead->mine[hand])
+			return; /* somebody is stopped in a section */
+	}
 	crew__desk_close(dead);
 	crew__attempt_died(dead);
 	struct crew__heap *heap = heap_of_family();

@@ -21,8 +21,8 @@ void crew__attempt_begin(struct crew__lane *lane)
 
 void crew__attempt_end(struct crew__lane *of, bool keep)
 {
-	if (of->attempt && !keep && of->attempt_blocks)
-		crew__block_give_all(of, of->attempt);
+	if (of->attempt && !keep && of->attempt_blocks && !crew__block_give_all(of, of->attempt))
+		return;
 	__atomic_store_n(&of->attempt, 0, __ATOMIC_RELEASE);
 }
 

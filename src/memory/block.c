@@ -136,14 +136,15 @@ static bool seems_last(const struct crew__found *at)
 /* Free a small block that may be in anybody's run, in the name of `of`; false if its header is not (any more) `from`. */
 static bool free_small(struct crew__lane *of, const struct crew__found *at, uint64_t from)
 {
-	bool last = seems_last(at);
+	bool last = seems_last(at), settled = true;
 	__atomic_store_n(&of->freeing, at->number + 1, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	bool done = __atomic_compare_exchange_n(at->header, &from, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	if (done && (last || __atomic_load_n(&at->span->place, __ATOMIC_SEQ_CST) == PLACE_FULL))
-		crew__run_settle(of, at->index);
+		settled = crew__run_settle(of, at->index) == 0;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n(&of->freeing, 0, __ATOMIC_RELEASE);
+	if (settled)
+		__atomic_store_n(&of->freeing, 0, __ATOMIC_RELEASE);
 	return done;
 }
 
@@ -164,7 +165,7 @@ static const char *give_large(void *block, uint64_t *word)
 	struct crew__heap *heap = heap_of_family();
 	int r = crew__enter(&lane, &heap->guard, CREW_FOREVER);
 	if (r < 0)
-		return crew_strerror(r);
+		return word && crew__sweep_deadline(CREW_FOREVER) == CREW_POLL ? NULL : crew_strerror(r); /* the word stays for a later sweep */
 	bool there = crew__block_find(block, &at) && is_large(&at);
 	if (there) {
 		if (word)
@@ -194,7 +195,7 @@ const char *crew__block_give(struct crew__lane *lane, void *block)
 	return NULL;
 }
 
-void crew__block_give_named(struct crew__lane *of, uint64_t *word)
+static void give_named(struct crew__lane *of, uint64_t *word)
 {
 	uint64_t named = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 	struct crew__lane *self;
@@ -227,8 +228,19 @@ void crew__block_give_named(struct crew__lane *of, uint64_t *word)
 		free_small(of, &at, mark);
 	else if (of == self)
 		crew__panic("block %p in a hand: freed twice", block);
+	if (of != self && __atomic_load_n(&of->freeing, __ATOMIC_RELAXED))
+		return; /* not settled: with the word, for a later sweep */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+void crew__block_give_named(struct crew__lane *of, uint64_t *word)
+{
+	bool own = of == crew__mine.lane; /* not to be left for others, also during a sweep */
+	enum crew__pace was = own ? crew__sweep_pace(CREW__NO_SWEEP) : CREW__NO_SWEEP;
+	give_named(of, word);
+	if (own)
+		crew__sweep_pace(was);
 }
 
 /* ---- many ---- */
@@ -256,7 +268,7 @@ static void give_all_in(struct crew__lane *lane, struct crew__lane *of, struct c
 	__atomic_store_n(&of->freeing, 0, __ATOMIC_RELEASE);
 }
 
-void crew__block_give_all(struct crew__lane *of, uint64_t attempt)
+bool crew__block_give_all(struct crew__lane *of, uint64_t attempt)
 {
 	enum { PIECE = 256 }; /* runs looked at in one section */
 	struct crew__heap *heap = heap_of_family();
@@ -264,7 +276,7 @@ void crew__block_give_all(struct crew__lane *of, uint64_t attempt)
 	/* Between two sections others may change the heap here, but no block of this attempt comes or moves: the search goes on. */
 	for (uint32_t at = 0; at < peek32(&heap->high);) {
 		if (crew__enter(&lane, &heap->guard, CREW_FOREVER) < 0)
-			return;
+			return false;
 		at = crew__span_next(heap, at);
 		for (int n = 0; n < PIECE && at < heap->high; n++) {
 			uint32_t end = at + span_at(at)->run;
@@ -274,6 +286,7 @@ void crew__block_give_all(struct crew__lane *of, uint64_t attempt)
 		}
 		crew__leave(lane, &heap->guard);
 	}
+	return true;
 }
 
 void crew__heap_gather(struct crew__lane *lane)

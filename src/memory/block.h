@@ -52,8 +52,8 @@ const char *crew__block_give(struct crew__lane *lane, void *block);
  */
 void crew__block_give_named(struct crew__lane *of, uint64_t *word);
 
-/* Free all blocks with that header; in the name of `of`. */
-void crew__block_give_all(struct crew__lane *of, uint64_t attempt);
+/* Free all blocks with that header; in the name of `of`. False: not all, in a sweep that somebody stopped holds up. */
+bool crew__block_give_all(struct crew__lane *of, uint64_t attempt);
 
 /* In a sweep: crew__attempt_end, failed; but if processes that it has started may still work on its blocks, a later sweep does it. */
 void crew__attempt_died(struct crew__lane *dead);

@@ -85,17 +85,20 @@ void crew__run_place(struct crew__lane *lane, struct crew__heap *heap, uint32_t 
 	}
 }
 
-void crew__run_settle(struct crew__lane *of, uint32_t index)
+int crew__run_settle(struct crew__lane *of, uint32_t index)
 {
 	struct crew__lane *lane;
 	struct crew__heap *heap = heap_of_family();
 	if (!of->freeing)
-		return;
+		return 0;
 	int r = crew__enter(&lane, &heap->guard, CREW_FOREVER);
+	if (r < 0 && crew__sweep_deadline(CREW_FOREVER) == CREW_POLL)
+		return r; /* somebody is stopped in a section: `freeing` stays for a later sweep */
 	if (r < 0)
 		crew__panic("a block cannot be freed: %s", crew_strerror(r));
 	crew__run_place(lane, heap, of->freeing - 1, index);
 	crew__leave(lane, &heap->guard);
+	return 0;
 }
 
 int crew__run_provide(struct crew__lane *lane, struct crew__heap *heap, uint32_t class)

@@ -21,7 +21,7 @@ static inline char *block_at(uint32_t number, const struct crew__class *class, u
 }
 
 /* After blocks of a run have been freed in the name of `of`, whose `freeing` names it: put it where it belongs now. */
-void crew__run_settle(struct crew__lane *of, uint32_t index);
+int crew__run_settle(struct crew__lane *of, uint32_t index);
 
 /* All below: inside a section. place may commit it at its end. */
 

@@ -130,6 +130,16 @@ void crew__sweep_register(crew__sweep_fn *sweep); /* in crew_init, in the order 
  */
 void crew__sweep_settle(struct crew__lane *dead);
 
+/*
+ * Sweeps are done on the way by those who start, join and wait. So they do not wait for who is stopped in a section: this thread, in a
+ * sweep, has waited for a guard of `owner`; 0, or -EAGAIN: that one is stopped, what is left of the sweep is for a later one.
+ * At its own affairs (crew__sweep_patient) it waits, also during a sweep.
+ */
+enum crew__pace { CREW__NO_SWEEP, CREW__PATIENT, CREW__HASTY /* one is known to be stopped */ };
+enum crew__pace crew__sweep_pace(enum crew__pace pace); /* sets it; what it was */
+int crew__sweep_waits_for(uint32_t owner);
+crew_time crew__sweep_deadline(crew_time deadline); /* to wait for a guard */
+
 /* Play a lane's undo log backwards and empty it: by its thread, or by who sweeps it. */
 void crew__roll_back(struct crew__lane *lane);
 

@@ -171,7 +171,7 @@ void crew__slot_release(uint32_t id);
 void crew__slot_abandon(uint32_t number, uint32_t dead_parent);
 
 /* Of /proc/PID/stat. False if it cannot be read. */
-struct crew__stat { pid_t parent, group; bool zombie; uint64_t born; /* ns of CLOCK_BOOTTIME, rounded down to a tick */ };
+struct crew__stat { pid_t parent, group; bool zombie, stopped; uint64_t born; /* ns of CLOCK_BOOTTIME, rounded down to a tick */ };
 bool crew__stat(pid_t pid, struct crew__stat *ret);
 
 /* CLOCK_BOOTTIME, ns. */

@@ -206,6 +206,7 @@ bool crew__stat(pid_t pid, struct crew__stat *ret)
 	if (!at || sscanf(at + 1, " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
 			&state, &ret->parent, &ret->group, &ticks) != 4)
 		return false;
+	ret->stopped = state == 'T' || state == 't';
 	ret->zombie = state == 'Z' || state == 'X';
 	ret->born = (uint64_t)ticks * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK));
 	return true;

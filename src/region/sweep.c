@@ -7,6 +7,8 @@
  * Sections What the layers give back they move in sections of the sweeper's own. If it dies in one, the next sweeper of
  *          this lane might find "nothing here any more" before that section is undone: so dead->sweeper says
  *          who it was, and the next one first sees that one swept (crew__sweep_settle).
+ * Stopped  A sweep does not wait for a guard whose owner is stopped (/proc tells): it leaves the rest, the lane is not empty, and whoever
+ *          sweeps next goes on. Blocks in the sweeper's own hands it waits for, as nobody else could free them.
  * Why the generation comes last: once it has changed nobody looks for this lane again, so by then no
  * word may name it.
  */
@@ -47,6 +49,30 @@ void crew__roll_back(struct crew__lane *lane)
 	__atomic_store_n(&lane->undo_count, 0, __ATOMIC_RELEASE);
 }
 
+static _Thread_local enum crew__pace pace;
+
+enum crew__pace crew__sweep_pace(enum crew__pace wanted)
+{
+	enum crew__pace was = pace;
+	pace = wanted;
+	return was;
+}
+
+crew_time crew__sweep_deadline(crew_time deadline)
+{
+	return pace == CREW__HASTY ? CREW_POLL : deadline;
+}
+
+int crew__sweep_waits_for(uint32_t owner)
+{
+	const struct crew__lane *lane = pace == CREW__NO_SWEEP ? NULL : crew__lane_at(crew__number(owner));
+	const struct crew__slot *slot = lane ? crew__slot_get(__atomic_load_n(&lane->process, __ATOMIC_ACQUIRE)) : NULL;
+	struct crew__stat stat;
+	if (slot && slot->pid && crew__stat(slot->pid, &stat) && stat.stopped)
+		pace = CREW__HASTY;
+	return pace == CREW__HASTY ? -EAGAIN : 0;
+}
+
 /*
  * No circle: the former sweeper died after this lane did, so chains of them lead forward in time; and nobody who sweeps one
  * of them waits for words that name `dead`.
@@ -64,10 +90,13 @@ void crew__sweep(struct crew__lane *lane)
 {
 	uint32_t id = crew__lane_id(lane);
 	bool clean = __atomic_load_n(&lane->state, __ATOMIC_ACQUIRE) == CREW__LANE_LEFT;
+	enum crew__pace was = crew__sweep_pace(pace == CREW__NO_SWEEP ? CREW__PATIENT : pace);
 	crew__roll_back(lane);
 	for (unsigned i = 0; i < count; i++)
 		layers[i](lane, id, clean);
-	if (!crew__lane_is_empty(lane)) { /* we are no member, or have no lane: for the next who sweeps */
+	if (was == CREW__NO_SWEEP)
+		crew__sweep_pace(was);
+	if (!crew__lane_is_empty(lane)) { /* we are no member, or have no lane, or somebody is stopped in a section: for the next who sweeps */
 		__atomic_store_n(&lane->sweeper, 0, __ATOMIC_RELEASE);
 		return;
 	}

@@ -34,6 +34,8 @@ int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kin
 	int hold = crew__hold_add(lane, kind, word);
 	if (hold < 0)
 		return hold;
+	if (kind == CREW__HOLD_GUARD)
+		deadline = crew__sweep_deadline(deadline);
 	for (unsigned turn = 0;;) {
 		uint32_t owner = v & CREW__OWNER;
 		if (owner == 0) {
@@ -52,6 +54,8 @@ int crew__word_wait(struct crew__lane *lane, uint32_t *word, enum crew__hold kin
 			v |= CREW__SLEEPERS;
 		}
 		int r = crew__sleep(lane, word, v, owner, deadline);
+		if (r == 0 && kind == CREW__HOLD_GUARD && (__atomic_load_n(word, __ATOMIC_ACQUIRE) & CREW__OWNER) == owner)
+			r = crew__sweep_waits_for(owner);
 		if (r < 0) {
 			crew__hold_drop(lane, hold);
 			return r;
