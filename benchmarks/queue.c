@@ -189,8 +189,10 @@ static void borrow(void *shared, unsigned number)
 
 static double mib(void)
 {
-	crew_queue_init(&objects()->queue, 8);
+	crew_queue_fini(&objects()->queue);
+	crew_queue_init(&all->queue, 8);
 	double seconds = two(lend, borrow, LARGE);
+	crew_queue_fini(&all->queue);
 	crew_queue_init(&all->queue, 0);
 	return seconds;
 }

@@ -126,6 +126,29 @@ static void full(void *shared)
 	fill(4, 4, 1);
 }
 
+/* It grows for the message that comes next. */
+static void full_and_grows(void *shared)
+{
+	full(shared);
+	crew_queue_fini(&s->queue);
+	must(crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .capacity = 4, .unbounded = true }));
+	for (uint32_t n = 0; n < 4; n++)
+		put_number(n);
+}
+
+/* One message in the old cells, one in the new ones. */
+static void grown(void *shared)
+{
+	full_and_grows(shared);
+	for (unsigned i = 0; i < 4; i++)
+		get_number();
+	for (uint32_t n = 0; n < 5; n++)
+		put_number((n + 2) % 5);
+	for (unsigned i = 0; i < 3; i++)
+		get_number();
+	inside = 2;
+}
+
 static void *take_and_end(void *nothing)
 {
 	struct crew_message m;
@@ -524,6 +547,10 @@ static const struct killpoint operations[] = {
 		.check = check_try_to_put },
 	{ "queue_put_into_full", .before = full, .prepare = join_in, .operation = try_to_put, .others = others_take_and_put, .lock_free = true,
 		.check = check_try_to_put },
+	{ "queue_put_grows", .before = full_and_grows, .prepare = join_in, .operation = put, .others = others_take_and_put,
+		.check = check_put },
+	{ "queue_close_what_has_grown", .before = grown, .prepare = join_in, .operation = close_to_drain, .check = check_close_to_drain },
+	{ "queue_get_beyond_growth", .before = grown, .prepare = join_in, .operation = get_one, .check = check_get },
 	{ "queue_get", .before = two, .prepare = join_in, .operation = get_one, .others = others_take_and_put, .lock_free = true,
 		.check = check_get },
 	{ "queue_get_from_full", .before = full, .prepare = join_in, .operation = get_one, .others = others_take_and_put, .lock_free = true,

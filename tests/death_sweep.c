@@ -11,7 +11,7 @@ static struct shared {
 	struct crew_rwlock rwlock;
 	struct crew_semaphore semaphore;
 	struct crew_barrier barrier;
-	struct crew_queue queue;
+	struct crew_queue queue, late;
 	struct crew_counter ready;
 } *s;
 
@@ -165,6 +165,48 @@ static void check_lease_sweep(void *shared, bool completed)
 	check_no_block_lost();
 }
 
+/* A lease that its taker's death makes a dead letter, in a block. */
+static void *take_the_letter_and_end(void *unused)
+{
+	struct crew_message m;
+	must(crew_queue_take(&s->queue, &m, CREW_POLL));
+	return unused;
+}
+
+static void leave_a_letter(void *shared)
+{
+	static const char letter[100] = "a letter";
+	(void)shared;
+	crew_queue_fini(&s->queue);
+	must(crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .max_attempts = 1, .dead_letters = &s->late }));
+	must(crew_queue_put(&s->late, letter, 50, CREW_POLL)); /* one is there; its node has a block */
+	must(crew_queue_put(&s->queue, letter, sizeof letter, CREW_POLL));
+	run(take_the_letter_and_end, NULL);
+}
+
+/* It has moved, once and whole. */
+static void check_letter(void *shared, bool completed)
+{
+	(void)shared;
+	(void)completed;
+	sweep_all();
+	for (unsigned i = 0; i < 2; i++) {
+		struct crew_message m;
+		must(crew_queue_take(&s->late, &m, SOON));
+		ck_assert_uint_eq(m.size, i ? 50 : 100); /* what has come back goes first */
+		ck_assert_uint_eq(m.attempt, 1);
+		ck_assert_str_eq(m.data, "a letter");
+		must(crew_queue_done(&s->late, &m));
+	}
+	ck_assert_uint_eq(crew_queue_length(&s->late), 0);
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	must(crew_queue_join(&s->queue, SOON));
+	must(crew_queue_join(&s->late, SOON));
+	ck_assert_uint_eq(crew__nodes_in(crew__ring_of(&s->late), 1u << CREW__ALLOC), 0);
+	check_heap(crew__ring_blocks(crew__ring_of(&s->queue)) + crew__ring_blocks(crew__ring_of(&s->late)));
+	crew_queue_fini(&s->late);
+}
+
 static void *hold_everything(void *unused)
 {
 	struct crew__lane *lane;
@@ -220,6 +262,7 @@ static const struct killpoint operations[] = {
 	{ "section_with_news", .before = no_news, .prepare = join_in, .operation = tell_news, .watch = watch_news, .check = check_news },
 	{ "slot_claim_and_release", .before = no_slot_lost, .prepare = be_a_starter, .operation = claim_and_release, .check = check_nothing },
 	{ "sweep_of_leases", .before = leave_leases, .prepare = join_in, .operation = sweep, .check = check_lease_sweep },
+	{ "sweep_of_a_dead_letter", .before = leave_a_letter, .prepare = join_in, .operation = sweep, .check = check_letter },
 	{ "sweep_of_all_that_can_be_held", .before = leave_everything, .prepare = join_in, .operation = sweep, .check = check_everything,
 		.seconds = 1 },
 };

@@ -953,6 +953,24 @@ TEST(after_max_attempts_a_message_goes_to_the_dead_letters, .count = 2)
 	end();
 }
 
+TEST(dead_letters_find_room_however_full_it_is)
+{
+	begin(0);
+	crew_queue_init(&s->other, 16); /* as many nodes */
+	must(crew_queue_init_with(&s->queue, &(struct crew_queue_options){ .max_attempts = 1, .dead_letters = &s->other }));
+	for (uint32_t i = 0; i < 16; i++)
+		must(crew_queue_put(&s->other, &i, sizeof i, CREW_POLL));
+	for (uint32_t i = 1; i <= 20; i++) {
+		put(i);
+		run(take_one_and_end, NULL);
+		crew__lane_reap_all();
+		ck_assert_uint_eq(stats().dead_letters, i);
+		ck_assert_uint_eq(crew_queue_length(&s->other), 16 + i);
+	}
+	crew_queue_fini(&s->other);
+	end();
+}
+
 TEST(the_figures_of_a_queue)
 {
 	begin(10);
@@ -971,6 +989,165 @@ TEST(the_figures_of_a_queue)
 	ck_assert_uint_eq(now.highest, 10);
 	must(crew_queue_done(&s->queue, &m));
 	ck_assert_uint_eq(stats().leased, 0);
+	end();
+}
+
+/* ---- growth ---- */
+
+static void begin_growing(uint32_t capacity, uint64_t cap)
+{
+	begin(0);
+	must(crew_queue_init_with(&s->queue,
+		&(struct crew_queue_options){ .capacity = capacity, .unbounded = true, .memory_cap = cap }));
+}
+
+TEST(an_unbounded_queue_grows_and_keeps_the_order)
+{
+	begin_growing(3, 0);
+	must_be(-EINVAL, crew_queue_init_with(&s->other, &(struct crew_queue_options){ .memory_cap = 1 }));
+	uint32_t in = 0, out = 0;
+	for (unsigned round = 0; round < 200; round++) { /* the further it goes the more is inside */
+		for (unsigned i = 0; i < 100; i++)
+			put(in++);
+		for (unsigned i = 0; i < 50; i++)
+			ck_assert_uint_eq(get(), out++);
+		ck_assert_uint_eq(crew_queue_length(&s->queue), in - out);
+	}
+	ck_assert_uint_eq(stats().put, in);
+	ck_assert_uint_ge(stats().highest, in - out);
+	while (out < in)
+		ck_assert_uint_eq(get(), out++);
+	ck_assert_uint_eq(crew_queue_length(&s->queue), 0);
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	for (unsigned i = 0; i < 30000; i++) { /* around the new cells */
+		put(i);
+		ck_assert_uint_eq(get(), i);
+	}
+	end();
+}
+
+/* With large messages the cap counts these; when some have left there is room again. */
+TEST(it_grows_up_to_its_cap_and_then_waits, .count = 2)
+{
+	begin_growing(4, 1 << 18);
+	static char bytes[3000];
+	size_t size = index ? sizeof bytes : 8;
+	unsigned count = 0;
+	int r;
+	while ((r = crew_queue_put(&s->queue, bytes, size, CREW_POLL)) == 0)
+		ck_assert_uint_lt(++count, 10000);
+	must_be(-ETIMEDOUT, r);
+	ck_assert_uint_gt(count, index ? 30 : 1000);
+	ck_assert_uint_le(crew_usable_size(crew__at(crew__ring_of(&s->queue)->block)) + count * size, 1 << 18);
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, bytes, size, crew_after(5 * CREW_MILLISECOND)));
+	must(crew_queue_get(&s->queue, bytes, sizeof bytes, NULL, CREW_POLL));
+	must(crew_queue_put(&s->queue, bytes, size, CREW_POLL));
+	must_be(-ETIMEDOUT, crew_queue_put(&s->queue, bytes, size, CREW_POLL));
+	ck_assert_uint_eq(crew_queue_length(&s->queue), count);
+	end();
+}
+
+/* Leases, what came back, and the end of old cells. */
+TEST(leases_and_the_close_know_nothing_of_growth, .count = 2)
+{
+	begin_growing(2, 0);
+	struct crew_message held[3];
+	for (uint32_t i = 0; i < 3; i++)
+		put(i);
+	for (uint32_t i = 0; i < 3; i++)
+		must(crew_queue_take(&s->queue, &held[i], CREW_POLL));
+	for (uint32_t i = 3; i < 100; i++)
+		put(i);
+	must(crew_queue_return(&s->queue, &held[1]));
+	must(crew_queue_return(&s->queue, &held[0]));
+	ck_assert_uint_eq(get(), 0);
+	ck_assert_uint_eq(get(), 1);
+	ck_assert_uint_eq(get(), 3);
+	run(take_one_and_end, NULL); /* 4 comes back */
+	crew__lane_reap_all();
+	must(crew_queue_close(&s->queue, index));
+	must_be(-EPIPE, crew_queue_put(&s->queue, NULL, 0, CREW_POLL));
+	must(crew_queue_done(&s->queue, &held[2]));
+	for (uint32_t i = 4; index && i < 100; i++)
+		ck_assert_uint_eq(get(), i);
+	uint32_t none;
+	must_be(CREW_END_OF_DATA, crew_queue_get(&s->queue, &none, sizeof none, NULL, CREW_POLL));
+	must(crew_queue_join(&s->queue, CREW_POLL));
+	end();
+}
+
+enum { GROWERS = 3, FROM_EACH = 3000 };
+static uint32_t reached[GROWERS];
+
+static void *put_many_numbers(void *which)
+{
+	uint32_t base = (uint32_t)(uintptr_t)which << 16;
+	for (uint32_t i = 0; i < FROM_EACH; i++)
+		put(base | i);
+	return NULL;
+}
+
+static void *get_some_numbers(void *unused)
+{
+	uint32_t last[GROWERS] = { 0 }, n;
+	while (crew_queue_get(&s->queue, &n, sizeof n, NULL, CREW_FOREVER) == 0) {
+		ck_assert_uint_gt((n & 0xffff) + 1, last[n >> 16]); /* each sender's in order */
+		last[n >> 16] = (n & 0xffff) + 1;
+		__atomic_fetch_add(&reached[n >> 16], 1, __ATOMIC_RELAXED);
+	}
+	return unused;
+}
+
+TEST(it_grows_while_many_put_and_get)
+{
+	for (unsigned round = 0; round < 5; round++) {
+		pthread_t senders[GROWERS], getters[2];
+		if (round == 0)
+			begin_growing(1, 0);
+		memset(reached, 0, sizeof reached);
+		for (uintptr_t i = 0; i < GROWERS; i++)
+			ck_assert_int_eq(pthread_create(&senders[i], NULL, put_many_numbers, (void *)i), 0);
+		for (unsigned i = 0; i < 2; i++)
+			ck_assert_int_eq(pthread_create(&getters[i], NULL, get_some_numbers, NULL), 0);
+		for (unsigned i = 0; i < GROWERS; i++)
+			pthread_join(senders[i], NULL);
+		must(crew_queue_close(&s->queue, true));
+		for (unsigned i = 0; i < 2; i++)
+			pthread_join(getters[i], NULL);
+		for (unsigned i = 0; i < GROWERS; i++)
+			ck_assert_uint_eq(reached[i], FROM_EACH);
+		crew_queue_fini(&s->queue);
+	}
+	end();
+}
+
+/* Large blocks for loans are not given back each time. */
+TEST(a_loan_gets_the_block_of_the_last_one)
+{
+	begin(0);
+	struct crew_loan loan;
+	struct crew_message m;
+	void *first = NULL;
+	for (unsigned i = 0; i < 20; i++) {
+		must(crew_queue_loan(&s->queue, 1 << 20, &loan));
+		ck_assert(i == 0 || loan.data == first);
+		first = loan.data;
+		must(crew_queue_publish(&s->queue, &loan, CREW_POLL));
+		put(i); /* small ones use other nodes */
+		must(crew_queue_take(&s->queue, &m, CREW_POLL));
+		must(crew_queue_done(&s->queue, &m));
+		ck_assert_uint_eq(get(), i);
+	}
+	struct crew_loan many[CREW__LARGE + 4];
+	uint64_t before = blocks();
+	for (unsigned i = 0; i < CREW__LARGE + 4; i++)
+		must(crew_queue_loan(&s->queue, 100000, &many[i]));
+	for (unsigned i = 0; i < CREW__LARGE + 4; i++)
+		must(crew_queue_drop_loan(&s->queue, &many[i]));
+	ck_assert_uint_eq(blocks(), before + CREW__LARGE - 1);
+	must(crew_queue_loan(&s->queue, CREW__KEPT_LARGE + 1, &loan)); /* nor are they kept however large */
+	must(crew_queue_drop_loan(&s->queue, &loan));
+	ck_assert_uint_eq(blocks(), before + CREW__LARGE - 2);
 	end();
 }
 

@@ -1,5 +1,5 @@
 /*
- * crew/queue.h - a bounded queue of messages between any number of processes
+ * crew/queue.h - a queue of messages between any number of processes, bounded or growing
  *
  * Any member may put, any may get; each message is of any size and goes to one of
  * them, first in, first out. All zero bytes is a queue for 1,024 messages.
@@ -34,7 +34,8 @@ struct crew_queue {
 	uint32_t filled_;    /* rings with a message that can be had, if somebody sleeps, and at the end */
 	uint32_t drained_;   /* the same with one that leaves, and at close */
 	uint32_t idle_;      /* the same when nothing is inside and nothing leased */
-	uint64_t spare_[2];
+	uint64_t cap_;       /* bytes up to which it grows; 0: it does not */
+	uint64_t spare_;
 };
 static_assert(sizeof(struct crew_queue) == 56, "shared-memory format");
 
@@ -42,11 +43,19 @@ static_assert(sizeof(struct crew_queue) == 56, "shared-memory format");
 struct crew_queue_options {
 	uint32_t capacity;               /* messages that fit; 1024 */
 	uint32_t max_attempts;           /* what was taken so often, and its taker died each time, goes to ... (up to 254; 0: no end) */
-	struct crew_queue *dead_letters; /* ... this queue, with its attempt, however full; NULL: it is dropped */
+	struct crew_queue *dead_letters; /* ... this queue, with its attempt, however full; NULL: it is dropped.
+	                                    (If there is no memory for one more, it comes back once more instead) */
 	bool at_most_once;               /* what a dead taker had is dropped at once */
+	bool unbounded;                  /* `capacity` is how it begins: instead of waiting for room put makes it, up to ... */
+	uint64_t memory_cap;             /* ... this many bytes, and then waits; 0: as long as there is memory, up to 4 million messages */
 };
 
-/* Make an empty queue for `capacity` messages (0: 1024), or with these options. -EINVAL: one of them makes no sense. */
+/*
+ * The cap is reckoned when the queue grows, for messages as large as those that are then inside. It grows by doubling, and what it
+ * has grown to it keeps until crew_queue_fini.
+ *
+ * Make an empty queue for `capacity` messages (0: 1024), or with these options. -EINVAL: one of them makes no sense.
+ */
 CREW_API void crew_queue_init(struct crew_queue *queue, uint32_t capacity);
 CREW_API CREW_CHECKED int crew_queue_init_sized(struct crew_queue *queue, const struct crew_queue_options *options,
 		size_t options_size);

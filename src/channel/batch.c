@@ -54,7 +54,7 @@ int crew_queue_put_many(struct crew_queue *queue, const struct iovec *messages, 
 		return r;
 	r = crew__queue_wait_room(queue, ring, lane, deadline);
 	if (r == 0)
-		r = crew__node_claim(ring, lane, &claim);
+		r = crew__node_claim(ring, lane, bytes, &claim);
 	if (r == 0) {
 		r = crew__node_room(lane, &claim, bytes);
 		if (r == 0) {
@@ -74,7 +74,7 @@ int crew_queue_put_many(struct crew_queue *queue, const struct iovec *messages, 
 			r = crew__queue_publish(queue, ring, lane, &claim, deadline);
 		}
 		if (r < 0)
-			crew__node_release(lane, &claim, CREW__HAND);
+			crew__node_release(ring, lane, &claim, CREW__HAND);
 	}
 	crew__queue_leave(lane);
 	return r;
@@ -105,7 +105,7 @@ int crew__batch_get(struct crew_queue *queue, struct crew__ring *ring, struct cr
 		first++;
 	}
 	if (first == batch->count) {
-		crew__node_release(lane, claim, CREW__HAND);
+		crew__node_release(ring, lane, claim, CREW__HAND);
 		return (int)got;
 	}
 	if (got == 0)
@@ -120,11 +120,11 @@ int crew__batch_take(struct crew_queue *queue, struct crew__ring *ring, struct c
 	struct batch *batch = crew__at(claim->kept->block);
 	struct crew__claim one;
 	uint32_t first = batch->first;
-	int r = crew__node_claim(ring, lane, &one);
+	int r = crew__node_claim(ring, lane, batch->size[first], &one);
 	if (r == 0) {
 		r = crew__node_fill(lane, &one, first_of(batch, first), batch->size[first]);
 		if (r < 0)
-			crew__node_release(lane, &one, CREW__HAND);
+			crew__node_release(ring, lane, &one, CREW__HAND);
 	}
 	if (r < 0) {
 		put_back(queue, ring, lane, claim);
@@ -138,7 +138,7 @@ int crew__batch_take(struct crew_queue *queue, struct crew__ring *ring, struct c
 	crew__set64(lane, &one.node->header, one.header);
 	crew__commit(lane);
 	if (last)
-		crew__node_release(lane, claim, CREW__HAND);
+		crew__node_release(ring, lane, claim, CREW__HAND);
 	else
 		put_back(queue, ring, lane, claim);
 	*claim = one;

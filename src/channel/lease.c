@@ -62,6 +62,22 @@ static int enter(struct crew_queue *queue, uint32_t index, enum crew__node_state
 	return -EPERM;
 }
 
+/*
+ * A sweep makes no nodes. So whoever takes a message for the last time sees to it that the queue for dead letters has a free
+ * one for each lease; if it cannot, or others use that one, the message may have to come back once more.
+ */
+static void provide_for_dead_letter(const struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane)
+{
+	const struct crew_queue *late = crew__at(queue->late_);
+	struct crew__ring *there = crew__ring_of(late);
+	if (!there || crew__nodes_in(there, 1u << CREW__FREE) > crew__nodes_in(ring, 1u << CREW__TAKEN))
+		return;
+	__atomic_store_n(&lane->queue, queue->late_, __ATOMIC_RELEASE); /* where a sweep looks for its block */
+	int r = crew__node_add(there, lane, crew__nodes(there));
+	__atomic_store_n(&lane->queue, crew__offset(queue), __ATOMIC_RELEASE);
+	(void)r;
+}
+
 int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_time deadline)
 {
 	struct crew__lane *lane;
@@ -76,6 +92,8 @@ int crew_queue_take(struct crew_queue *queue, struct crew_message *ret, crew_tim
 		r = -ENOLCK;
 	while (r == 0 && !claimed) {
 		r = crew__queue_wait_found(queue, ring, lane, &pause, deadline, &claim);
+		if (r == 0 && queue->late_ && queue->most_ && crew__header_attempt(claim.header) >= queue->most_)
+			provide_for_dead_letter(queue, ring, lane);
 		if (r == 0)
 			r = add(lane, queue, ring);
 		if (r != 0)
@@ -103,7 +121,7 @@ int crew_queue_done(struct crew_queue *queue, struct crew_message *message)
 	int r = enter(queue, message->node_, CREW__TAKEN, message->data, &lane, &ring, &claim);
 	if (r < 0)
 		return r;
-	crew__node_release(lane, &claim, CREW__HAND);
+	crew__node_release(ring, lane, &claim, CREW__HAND);
 	subtract(lane, queue);
 	crew__queue_gone(queue, ring, lane);
 	crew__queue_leave(lane);
@@ -144,7 +162,7 @@ void crew__lease_return_all(struct crew_queue *queue, struct crew__ring *ring, s
 		if (crew__header_state(claim.header) == CREW__TAKEN) {
 			give_back(queue, ring, lane, &claim);
 		} else if (crew__header_state(claim.header) == CREW__ALLOC) {
-			crew__node_release(lane, &claim, CREW__HAND);
+			crew__node_release(ring, lane, &claim, CREW__HAND);
 			subtract(lane, queue);
 		}
 	}
@@ -164,13 +182,13 @@ int crew_queue_loan(struct crew_queue *queue, size_t size, struct crew_loan *ret
 		return r;
 	r = add(lane, queue, ring);
 	if (r == 0) {
-		r = crew__node_claim(ring, lane, &claim);
+		r = crew__node_claim(ring, lane, size, &claim);
 		if (r == 0) {
 			/* In a block however small: those who look into nodes, in vain, are not to read what its thread writes. */
 			r = crew__node_room(lane, &claim, size ? size : 1);
 			__atomic_store_n(&claim.node->size, size | CREW__IN_BLOCK, __ATOMIC_RELAXED);
 			if (r < 0)
-				crew__node_release(lane, &claim, CREW__HAND);
+				crew__node_release(ring, lane, &claim, CREW__HAND);
 		}
 		if (r < 0)
 			subtract(lane, queue);
@@ -214,7 +232,7 @@ int crew_queue_drop_loan(struct crew_queue *queue, struct crew_loan *loan)
 	int r = enter(queue, loan->node_, CREW__ALLOC, loan->data, &lane, &ring, &claim);
 	if (r < 0)
 		return r;
-	crew__node_release(lane, &claim, CREW__HAND);
+	crew__node_release(ring, lane, &claim, CREW__HAND);
 	subtract(lane, queue);
 	crew__queue_leave(lane);
 	*loan = (struct crew_loan){ 0 };

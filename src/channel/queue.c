@@ -36,14 +36,15 @@ int crew_queue_init_sized(struct crew_queue *queue, const struct crew_queue_opti
 	int r = crew__options(&options, sizeof options, given, size);
 	if (r < 0)
 		return r;
-	if (options.max_attempts >= CREW__ATTEMPTS || options.dead_letters == queue)
+	if (options.max_attempts >= CREW__ATTEMPTS || options.dead_letters == queue || (options.memory_cap && !options.unbounded))
 		return -EINVAL;
 	if (options.dead_letters)
 		r = crew__check_place(options.dead_letters, sizeof *queue);
 	if (r < 0)
 		return r;
 	*queue = (struct crew_queue){ .capacity_ = options.capacity, .most_ = (uint16_t)options.max_attempts,
-		.once_ = options.at_most_once, .late_ = options.dead_letters ? crew__offset(options.dead_letters) : 0 };
+		.once_ = options.at_most_once, .cap_ = !options.unbounded ? 0 : options.memory_cap ? options.memory_cap : UINT64_MAX,
+		.late_ = options.dead_letters ? crew__offset(options.dead_letters) : 0 };
 	return 0;
 }
 
@@ -91,9 +92,11 @@ int crew__queue_publish(struct crew_queue *queue, struct crew__ring *ring, struc
 	struct crew__pause pause = { 0 };
 	int r;
 	for (;;) {
-		r = closed(queue) ? -EPIPE : crew__ring_publish(ring, claim, pause.armed || deadline <= CREW_POLL);
+		r = closed(queue) ? -EPIPE : crew__ring_publish(ring, claim, pause.armed || deadline <= CREW_POLL || queue->cap_);
 		if (r != -EAGAIN)
 			break;
+		if (crew__ring_grow(queue, ring, lane) == 0)
+			continue;
 		r = crew__queue_pause(&pause, lane, ring, &queue->drained_, deadline);
 		if (r < 0)
 			break;
@@ -128,11 +131,13 @@ int crew__queue_wait_room(struct crew_queue *queue, struct crew__ring *ring, str
 {
 	struct crew__pause pause = { 0 };
 	/* While we spin we wait for room for some: one at a time each would wait for the other's cache line. */
-	for (uint32_t spare = 0; crew__ring_is_full(ring, pause.armed || deadline <= CREW_POLL, pause.armed ? 0 : spare);) {
+	for (uint32_t spare = 0; crew__ring_is_full(ring, pause.armed || deadline <= CREW_POLL || queue->cap_, pause.armed ? 0 : spare);) {
+		if (crew__ring_grow(queue, ring, lane) == 0)
+			continue;
 		int r = closed(queue) ? -EPIPE : crew__queue_pause(&pause, lane, ring, &queue->drained_, deadline);
 		if (r < 0)
 			return r;
-		spare = ring->capacity / 8;
+		spare = crew__era_capacity(crew__era_newest(ring)) / 8;
 	}
 	return closed(queue) ? -EPIPE : 0;
 }
@@ -149,13 +154,13 @@ int crew_queue_put(struct crew_queue *queue, const void *data, size_t size, crew
 		return r;
 	r = crew__queue_wait_room(queue, ring, lane, deadline);
 	if (r == 0)
-		r = crew__node_claim(ring, lane, &claim);
+		r = crew__node_claim(ring, lane, size, &claim);
 	if (r == 0) {
 		r = crew__node_fill(lane, &claim, data, size);
 		if (r == 0)
 			r = crew__queue_publish(queue, ring, lane, &claim, deadline);
 		if (r < 0)
-			crew__node_release(lane, &claim, CREW__HAND);
+			crew__node_release(ring, lane, &claim, CREW__HAND);
 	}
 	crew__queue_leave(lane);
 	return r;
@@ -181,7 +186,7 @@ static void drop(struct crew_queue *queue, struct crew__ring *ring, struct crew_
 	bool any = false;
 	while (crew__ring_first_back(ring, &claim) == 0 || crew__ring_first(ring, &claim) == 0)
 		if (crew__queue_claim(ring, lane, &claim)) {
-			crew__node_release(lane, &claim, CREW__HAND);
+			crew__node_release(ring, lane, &claim, CREW__HAND);
 			any = true;
 		}
 	if (any) /* no news for nothing: it would wake us, too */
@@ -269,7 +274,7 @@ static int get_found(struct crew_queue *queue, struct crew__ring *ring, struct c
 			return 0;
 		if (rooms->iov_base && bytes)
 			memcpy(rooms->iov_base, crew__node_payload(claim), bytes);
-		crew__node_release(lane, claim, CREW__HAND);
+		crew__node_release(ring, lane, claim, CREW__HAND);
 	}
 	rooms->iov_len = bytes;
 	return 1;
@@ -441,7 +446,8 @@ void crew_queue_fini(struct crew_queue *queue)
 		return;
 	wait_for_others(queue, lane);
 	struct crew__ring *ring = crew__ring_of(queue);
-	struct crew_queue fresh = { .capacity_ = queue->capacity_, .late_ = queue->late_, .most_ = queue->most_, .once_ = queue->once_ };
+	struct crew_queue fresh = { .capacity_ = queue->capacity_, .late_ = queue->late_, .most_ = queue->most_, .once_ = queue->once_,
+		.cap_ = queue->cap_ };
 	if (ring) {
 		crew__lease_return_all(queue, ring, lane);
 		if (crew__nodes_in(ring, 1u << CREW__TAKEN))
@@ -454,6 +460,8 @@ void crew_queue_fini(struct crew_queue *queue)
 			crew__node_at(ring, i, &claim);
 			crew__block_give_up(lane, &claim.kept->block, CREW__HAND);
 		}
+		for (unsigned i = CREW__ERAS; i-- > 1;)
+			crew__block_give_up(lane, &ring->era[i].block, CREW__HAND);
 		for (unsigned i = CREW__CHUNKS; i-- > 1;)
 			crew__block_give_up(lane, &ring->chunk[i], CREW__HAND);
 		crew__set64(lane, &lane->mine[CREW__HAND], ring->block);

@@ -37,7 +37,7 @@ static void tell(uint64_t offset, struct crew__lane *self)
 	}
 }
 
-/* A node of the queue for dead letters; none is made for this, so there may be none. */
+/* A node of the queue for dead letters; none is made for this, the taker has provided one (lease.c). */
 static bool claim_late(struct crew__ring *ring, struct crew__lane *self, struct crew__claim *ret)
 {
 	uint64_t mine = crew__header(CREW__ALLOC, crew__lane_id(self), 0, 0);
@@ -87,7 +87,7 @@ static void sweep_taken(struct crew_queue *queue, struct crew__ring *ring, struc
 		return;
 	if (queue->once_ || (last && !queue->late_)) {
 		__atomic_fetch_add(&ring->dropped, 1, __ATOMIC_RELAXED);
-		crew__node_release(self, claim, SWEEP_HAND);
+		crew__node_release(ring, self, claim, SWEEP_HAND);
 		return;
 	}
 	uint64_t back = crew__header(CREW__BACK, 0, attempt < CREW__ATTEMPTS ? attempt + 1 : attempt,
@@ -98,12 +98,13 @@ static void sweep_taken(struct crew_queue *queue, struct crew__ring *ring, struc
 	crew__tell(&(struct crew_news){ .kind = CREW_NEWS_REDELIVERED, .object = queue, .attempt = attempt + 1 }, NULL);
 }
 
-/* Whether the cell of its ticket names the node: the cell of one lap, so 38 bits of the ticket are enough. */
+/* Whether the cell of its ticket names the node. A header has 38 bits of the ticket, and it is not far from the others'. */
 static bool is_in_cell(struct crew__ring *ring, const struct crew__claim *claim)
 {
-	uint64_t ticket = crew__header_ticket(claim->header), cell = __atomic_load_n(crew__cell(ring, ticket), __ATOMIC_SEQ_CST);
-	uint64_t laps = (UINT64_C(1) << (38 - ring->cells_shift)) - 1;
-	return (cell & CREW__END_MARK) == claim->index && (((cell >> 24) ^ crew__lap(ring, ticket)) & laps) == 0;
+	uint64_t tail = crew__load(&ring->tail);
+	uint64_t ticket = tail + (uint64_t)((int64_t)((crew__header_ticket(claim->header) - tail) << 26) >> 26);
+	const struct crew__era *era = crew__era_of(ring, ticket);
+	return __atomic_load_n(crew__cell(era, ticket), __ATOMIC_SEQ_CST) == crew__cell_word(era, ticket, claim->index);
 }
 
 static void sweep_queue(uint64_t offset, uint32_t number, struct crew__lane *self)
@@ -122,11 +123,11 @@ static void sweep_queue(uint64_t offset, uint32_t number, struct crew__lane *sel
 		bool in_cell = is_in_cell(ring, &claim);
 		switch (crew__header_state(claim.header)) {
 		case CREW__ALLOC:
-			crew__node_release(self, &claim, SWEEP_HAND);
+			crew__node_release(ring, self, &claim, SWEEP_HAND);
 			break;
 		case CREW__QUEUED: /* if it was not published it still is what it was, and stays so: its lane is dead */
 			if (!in_cell && crew__header_load(claim.node) == claim.header)
-				crew__node_release(self, &claim, SWEEP_HAND);
+				crew__node_release(ring, self, &claim, SWEEP_HAND);
 			break;
 		case CREW__TAKEN:
 			sweep_taken(queue, ring, self, &claim);
@@ -152,6 +153,8 @@ static void sweep_block(struct crew__lane *dead, struct crew__lane *self)
 	bool arrived = ring && ring->block == block;
 	for (unsigned i = 0; ring && i < CREW__CHUNKS; i++)
 		arrived |= __atomic_load_n(&ring->chunk[i], __ATOMIC_ACQUIRE) == block;
+	for (unsigned i = 1; ring && i < CREW__ERAS; i++)
+		arrived |= __atomic_load_n(&ring->era[i].block, __ATOMIC_ACQUIRE) == block;
 	if (arrived)
 		__atomic_store_n(&dead->queue_block, 0, __ATOMIC_RELEASE);
 	else

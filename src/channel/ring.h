@@ -2,6 +2,7 @@
  * ring.h - inside a queue: a ring of cells, and the nodes that they name
  *
  *     cell   lap:40 | node:24             of ticket t: lap t / cells + 1; smaller: nothing put yet. Only put writes it.
+ *     era    first ticket, cells          a queue that grows has more cells for the tickets from `start` on; nodes are all eras'
  *     node   ticket:38 | attempt:8 | lane:15 | state:3, then the size, then 16 bytes or a block of the heap
  *
  * The header of a node is the truth about its message and names whoever is at work on it; cells give the order.
@@ -25,7 +26,11 @@ enum crew__node_state { CREW__FREE, CREW__ALLOC, CREW__QUEUED, CREW__TAKEN, CREW
 #define CREW__INLINE 16u
 #define CREW__KEPT UINT64_C(4096) /* bytes: blocks up to this size stay with their node */
 #define CREW__END_MARK 0xffffffu  /* instead of a node: the queue was closed at this ticket */
+#define CREW__MORE_MARK 0xfffffeu /* the next era begins with this ticket */
 #define CREW__CHUNKS 20u
+#define CREW__ERAS 20u
+#define CREW__LARGE 8u            /* nodes that keep a block larger than that, up to ... */
+#define CREW__KEPT_LARGE (UINT64_C(4) << 20) /* ... this size */
 #define CREW__LEASES 64u
 
 struct crew__node {
@@ -40,17 +45,34 @@ static_assert(sizeof(struct crew__node) == 32, "two to a cache line");
 
 struct crew__kept { uint64_t block, bytes; }; /* a node's block, 0: none. Belongs to whoever has the node, and stays */
 
+/* Constant from when crew__ring.newest is at least its number; the cells and their block are there before. */
+struct crew__era {
+	uint64_t start;       /* ticket */
+	uint64_t cells;       /* where they are, in bytes from here */
+	uint32_t shift;       /* how many cells, as a power of two: more than capacity */
+	uint32_t capacity;
+	uint64_t block;       /* a struct crew__more; 0: none yet, and of era 0 */
+};
+struct crew__more {
+	uint32_t shift, capacity;
+	uint64_t cell[];
+};
+
 /*
  * What a queue consists of, in one block made on first use. head, head_seen, tail are hints: never ahead of
  * the truth. All tickets below head have left the ring; all below tail have been put.
  */
 struct crew__ring {
 	uint64_t block;       /* this one */
-	uint32_t capacity;
-	uint32_t cells_shift, nodes_shift; /* how many, as powers of two: cells > capacity; nodes in chunk 0 */
+	uint32_t newest;      /* era */
+	uint32_t nodes_shift; /* how many in chunk 0, as a power of two */
 	uint32_t leases;      /* 1: somebody has taken or borrowed, once */
+	uint32_t large[CREW__LARGE]; /* number + 1 of those nodes, 0: not yet any. Set once */
+	uint32_t spare;
 	uint64_t chunk[CREW__CHUNKS]; /* nodes, then a crew__kept each; chunk k > 0 has as many as all before it */
-	uint64_t pad0[7];
+	struct crew__era era[CREW__ERAS];
+	uint64_t refused;     /* ticket: not to grow before */
+	uint64_t pad0[4];
 
 	uint64_t tail;        /* line of those who put */
 	uint64_t head_seen;
@@ -65,8 +87,9 @@ struct crew__ring {
 	uint64_t redelivered, dead_letters, dropped, sleeps;
 	uint64_t pad3[10];
 
-	uint64_t cell[];
+	uint64_t cell[];      /* of era 0 */
 };
+static_assert(offsetof(struct crew__ring, tail) % 128 == 0 && offsetof(struct crew__ring, cell) % 128 == 0, "lines of their own");
 
 struct crew__claim {
 	struct crew__node *node;
@@ -74,6 +97,7 @@ struct crew__claim {
 	uint64_t header;      /* as it was seen, or as it is, if ours */
 	uint64_t ticket;
 	uint32_t index;
+	const struct crew__era *era; /* of the ring's first */
 };
 
 static inline uint64_t crew__header(enum crew__node_state state, uint32_t lane, uint32_t attempt, uint64_t ticket)
@@ -99,18 +123,43 @@ static inline bool crew__header_move(struct crew__node *node, uint64_t from, uin
 	return __atomic_compare_exchange_n(&node->header, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE);
 }
 
-static inline uint64_t crew__lap(const struct crew__ring *ring, uint64_t ticket)
+/* A branch, not an address that waits for the word: most queues have one era. */
+static inline struct crew__era *crew__era_newest(struct crew__ring *ring)
 {
-	return (ticket >> ring->cells_shift) + 1;
+	uint32_t newest = __atomic_load_n(&ring->newest, __ATOMIC_ACQUIRE);
+	return __builtin_expect(newest == 0, 1) ? ring->era : &ring->era[newest];
 }
-static inline uint64_t *crew__cell(struct crew__ring *ring, uint64_t ticket)
+/* The era of a ticket. Read the ticket first: whoever passed it on knew of its era. */
+static inline struct crew__era *crew__era_of(struct crew__ring *ring, uint64_t ticket)
 {
-	return &ring->cell[ticket & ((UINT64_C(1) << ring->cells_shift) - 1)];
+	struct crew__era *era = crew__era_newest(ring);
+	while (__builtin_expect(era != ring->era, 0) && ticket < __atomic_load_n(&era->start, __ATOMIC_RELAXED))
+		era--;
+	return era;
 }
-static inline uint64_t crew__cell_word(const struct crew__ring *ring, uint64_t ticket, uint32_t node)
+static inline uint32_t crew__era_shift(const struct crew__era *era)
 {
-	return crew__lap(ring, ticket) << 24 | node;
+	return __atomic_load_n(&era->shift, __ATOMIC_RELAXED);
 }
+static inline uint32_t crew__era_capacity(const struct crew__era *era)
+{
+	return __atomic_load_n(&era->capacity, __ATOMIC_RELAXED);
+}
+static inline uint64_t crew__lap(const struct crew__era *era, uint64_t ticket)
+{
+	return (ticket >> crew__era_shift(era)) + 1;
+}
+static inline uint64_t *crew__cell(const struct crew__era *era, uint64_t ticket)
+{
+	uint64_t *cells = (uint64_t *)((uintptr_t)era + __atomic_load_n(&era->cells, __ATOMIC_RELAXED));
+	return &cells[ticket & ((UINT64_C(1) << crew__era_shift(era)) - 1)];
+}
+static inline uint64_t crew__cell_word(const struct crew__era *era, uint64_t ticket, uint32_t node)
+{
+	return crew__lap(era, ticket) << 24 | node;
+}
+/* Whoever finds the mark in the cell of `ticket` makes sure that the next era has begun, and goes on there. */
+struct crew__era *crew__era_next(struct crew__ring *ring, struct crew__era *era, uint64_t ticket);
 
 /* The queue's ring if it has one, or NULL; made if it has none: 0, -ENOMEM, ... */
 static inline struct crew__ring *crew__ring_of(const struct crew_queue *queue)
@@ -122,13 +171,15 @@ int crew__ring_make(struct crew_queue *queue, struct crew__lane *lane, struct cr
 
 /* Room for `size` bytes in the block of a node of ours. */
 int crew__node_room(struct crew__lane *lane, struct crew__claim *claim, uint64_t size);
-/* A node of ours becomes FREE, and gives a large block back. */
-void crew__node_release(struct crew__lane *lane, struct crew__claim *claim, unsigned hand);
+/* A node of ours becomes FREE, and gives a large block back if the queue keeps enough of them. */
+void crew__node_release(struct crew__ring *ring, struct crew__lane *lane, struct crew__claim *claim, unsigned hand);
 /* The word that names a block of ours, or of nobody else's: the block is freed, and the word 0. */
 void crew__block_give_up(struct crew__lane *lane, uint64_t *where, unsigned hand);
 void *crew__node_payload(const struct crew__claim *claim);
 
 void crew__ring_mark_end(struct crew__ring *ring);
+/* A full queue: 0, look again; -EAGAIN: it does not grow, or not now. */
+int crew__ring_grow(const struct crew_queue *queue, struct crew__ring *ring, struct crew__lane *lane);
 /* Messages in the ring, and how many nodes are in one of these states (bits 1 << state). */
 uint32_t crew__ring_length(struct crew__ring *ring);
 uint32_t crew__nodes_in(struct crew__ring *ring, unsigned states);
