@@ -9,8 +9,8 @@ static bool tell(uint32_t number, struct crew_member *ret)
 	if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != CREW__SLOT_RUNNING || slot->detached)
 		return false;
 	struct crew__slot *parent = crew__slot_get(slot->parent);
-	*ret = (struct crew_member){ .pid = slot->pid, .id = id, .helper = slot->helper,
-		.parent = parent && parent != slot ? parent->pid : 0 };
+	*ret = (struct crew_member){ .pid = crew__slot_pid(slot), .id = id, .helper = slot->helper,
+		.parent = parent && parent != slot ? crew__slot_pid(parent) : 0 };
 	memcpy(ret->name, slot->name, sizeof ret->name);
 	ret->name[sizeof ret->name - 1] = '\0';
 	return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == CREW__SLOT_RUNNING && crew__slot_get(id);
@@ -41,5 +41,5 @@ pid_t crew_parent(void)
 {
 	struct crew__slot *self = crew__family.self ? crew__slot_get(crew__family.self) : NULL;
 	struct crew__slot *parent = self ? crew__slot_get(self->parent) : NULL;
-	return parent && parent != self ? parent->pid : 0;
+	return parent && parent != self ? crew__slot_pid(parent) : 0;
 }

@@ -91,7 +91,7 @@ static void send_body(int socket, const struct crew__start *start, const char *b
 static int find_again(struct crew_process *process)
 {
 	struct crew__slot *slot = crew__slot_get(process->id);
-	process->pid = slot->pid;
+	process->pid = crew__slot_pid(slot);
 	process->pidfd = crew__slot_pidfd(process->id);
 	if (process->pidfd == -ESRCH)
 		process->pidfd = crew__eventfd(1, 0);
@@ -134,7 +134,7 @@ static void give_up(const struct crew__start *start, struct crew_process *proces
 	if (process->pidfd >= 0)
 		(void)crew__pidfd_signal(process->pidfd, SIGKILL);
 	else if (child > 0 || state == CREW__SLOT_RUNNING) /* of one that has ended the pid may be another's */
-		kill(child > 0 ? child : slot->pid, SIGKILL);
+		kill(child > 0 ? child : crew__slot_pid(slot), SIGKILL);
 	if (child > 0) {
 		siginfo_t info;
 		(void)crew__waitid(P_PID, (id_t)child, &info, WEXITED, NULL);

@@ -30,7 +30,7 @@ int crew__slot_pidfd(uint32_t id)
 	struct crew__slot *slot = crew__slot_get(id);
 	if (!slot || state_of(slot) != CREW__SLOT_RUNNING)
 		return -ESRCH;
-	pid_t pid = slot->pid;
+	pid_t pid = crew__slot_pid(slot);
 	int fd = crew__pidfd_open(pid);
 	if (fd < 0)
 		return fd;
@@ -68,7 +68,7 @@ static uint32_t find(pid_t pid, bool adopted)
 		struct crew__slot *slot = crew__slot_at(number);
 		if (!slot)
 			break;
-		if (slot->pid != pid || state_of(slot) != CREW__SLOT_RUNNING || slot->program != crew__family.program)
+		if (crew__slot_pid(slot) != pid || state_of(slot) != CREW__SLOT_RUNNING || slot->program != crew__family.program)
 			continue;
 		if (adopted ? !crew__slot_fits(slot, pid) : slot->forked)
 			continue;
@@ -101,7 +101,7 @@ void crew__ended(uint32_t id, const siginfo_t *info, const struct rusage *usage)
 	}
 	uint32_t parent = slot->parent;
 	bool had_slots = slot->has_started || slot->helper;
-	int64_t pid = slot->pid;
+	int64_t pid = crew__slot_pid(slot);
 	int32_t code = slot->ended_code, status = slot->ended_status;
 	if (!crew__slot_move(id, CREW__SLOT_RUNNING, CREW__SLOT_ENDED)) /* (A) */
 		return;
@@ -168,7 +168,7 @@ void crew__reap_disowned(void)
 	struct crew__slot *slot;
 	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
 		if (slot->forked && slot->disowned && slot->parent == crew__family.self && state_of(slot) == CREW__SLOT_RUNNING)
-			reap_forked(P_PID, (id_t)slot->pid, crew__id(number, slot->generation));
+			reap_forked(P_PID, (id_t)crew__slot_pid(slot), crew__id(number, slot->generation));
 }
 
 /* Whether the process `parent` of a zombie is one that reaps it: a helper, or who forked it. */
@@ -176,7 +176,7 @@ static bool reaps(pid_t parent, const struct crew__slot *child)
 {
 	struct crew__slot *slot;
 	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++)
-		if (slot->pid == parent && state_of(slot) == CREW__SLOT_RUNNING && slot->program == child->program)
+		if (crew__slot_pid(slot) == parent && state_of(slot) == CREW__SLOT_RUNNING && slot->program == child->program)
 			return slot->helper || (child->forked && number == crew__number(child->parent));
 	return false;
 }
@@ -188,7 +188,7 @@ bool crew__is_lost(uint32_t id, int pidfd)
 	bool freed = crew__pidfd_signal(pidfd, 0) < 0; /* look at the slot after that: a reaper writes first */
 	if (!slot || state_of(slot) != CREW__SLOT_RUNNING)
 		return false;
-	return freed || (crew__stat(slot->pid, &stat) && !reaps(stat.parent, slot));
+	return freed || (crew__stat(crew__slot_pid(slot), &stat) && !reaps(stat.parent, slot));
 }
 
 /* It runs on without its starter: it has closed its lifeline, or is about to end. Whether its slot may have changed. */
@@ -199,7 +199,7 @@ static bool end_orphan(uint32_t id, struct crew__slot *slot)
 	bool lost = fd == -ESRCH;
 	if (fd >= 0) {
 		struct crew__stat stat;
-		bool nobodys = crew__stat(slot->pid, &stat) && !reaps(stat.parent, slot);
+		bool nobodys = crew__stat(crew__slot_pid(slot), &stat) && !reaps(stat.parent, slot);
 		if (!slot->detached)
 			crew__pidfd_kill_group(fd);
 		lost = nobodys && crew__poll(&end, 1, crew_after(slot->detached ? 0 : 100 * CREW_MILLISECOND)) > 0;

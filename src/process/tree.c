@@ -89,7 +89,7 @@ static void look_at_slots(struct view *view)
 	for (uint32_t number = 1; (slot = crew__slot_at(number)); number++) {
 		if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != CREW__SLOT_RUNNING || slot->helper)
 			continue;
-		struct node *node = add(view, slot->pid, born(slot->pid));
+		struct node *node = add(view, crew__slot_pid(slot), born(crew__slot_pid(slot)));
 		if (!node)
 			return;
 		node->id = crew__id(number, slot->generation);

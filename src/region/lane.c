@@ -217,7 +217,7 @@ static bool mark_if_executed(struct crew__lane *lane)
 {
 	uint32_t life = __atomic_load_n(&lane->id, __ATOMIC_ACQUIRE);
 	const struct crew__slot *slot = crew__slot_get(__atomic_load_n(&lane->process, __ATOMIC_ACQUIRE));
-	pid_t pid = slot ? slot->pid : 0, tid = (pid_t)__atomic_load_n(&lane->tid, __ATOMIC_ACQUIRE);
+	pid_t pid = slot ? crew__slot_pid(slot) : 0, tid = (pid_t)__atomic_load_n(&lane->tid, __ATOMIC_ACQUIRE);
 	int word = tid;
 	return pid && __atomic_load_n(&lane->id, __ATOMIC_ACQUIRE) == life && tid != pid && syscall(SYS_tgkill, pid, tid, 0) < 0 && errno == ESRCH &&
 		__atomic_compare_exchange_n(&lane->alive.__data.__lock, &word, (int)FUTEX_OWNER_DIED, false, __ATOMIC_SEQ_CST,

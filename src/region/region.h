@@ -159,6 +159,12 @@ struct crew__slot *crew__slot_at(uint32_t number);
 /* Change the state of that life of a slot; false if it is not in `from`, or over. */
 bool crew__slot_move(uint32_t id, enum crew__slot_state from, enum crew__slot_state to);
 
+/* Its pid as of now: whoever looks for the dead looks while the slot may change hands. */
+static inline pid_t crew__slot_pid(const struct crew__slot *slot)
+{
+	return __atomic_load_n(&slot->pid, __ATOMIC_RELAXED);
+}
+
 /* In a new process: its pid, once, while its starter's claim stands. */
 bool crew__slot_register(uint32_t id, uint32_t parent, pid_t pid);
 

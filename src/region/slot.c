@@ -114,7 +114,7 @@ uint32_t crew__slot_claim(uint32_t parent)
 			if (!parent)
 				__atomic_store_n(&slot->parent, own, __ATOMIC_RELEASE); /* it may have had another life in between */
 			slot->program = parent ? crew__family.program : own;
-			slot->pid = 0;
+			__atomic_store_n(&slot->pid, 0, __ATOMIC_RELAXED); /* who looks for the dead may be looking */
 			slot->helper = slot->detached = slot->disowned = slot->forked = slot->has_started = 0;
 			slot->ended_code = slot->ended_status = slot->said = 0;
 			slot->born[0] = slot->born[1] = slot->user_ns = slot->system_ns = slot->max_rss = 0;

@@ -68,7 +68,7 @@ int crew__sweep_waits_for(uint32_t owner)
 	const struct crew__lane *lane = pace == CREW__NO_SWEEP ? NULL : crew__lane_at(crew__number(owner));
 	const struct crew__slot *slot = lane ? crew__slot_get(__atomic_load_n(&lane->process, __ATOMIC_ACQUIRE)) : NULL;
 	struct crew__stat stat;
-	if (slot && slot->pid && crew__stat(slot->pid, &stat) && stat.stopped)
+	if (slot && crew__slot_pid(slot) && crew__stat(crew__slot_pid(slot), &stat) && stat.stopped)
 		pace = CREW__HASTY;
 	return pace == CREW__HASTY ? -EAGAIN : 0;
 }
