@@ -229,9 +229,9 @@ static void freeze(struct row *row, double seconds)
 		return;
 	ck_assert_int_eq(pthread_create(&other.thread, NULL, be_other, (other.order = -1, row)), 0);
 	int n;
-	for (struct stride s = stride(row, row->way.classes * 2, 8, seconds / 2); next(&s, &n);)
+	for (struct stride s = stride(row, row->way.classes * 2, 4, seconds / 2); next(&s, &n);)
 		freeze_at(row, row->way.class[n / 2], n % 2, false);
-	for (struct stride s = stride(row, row->way.count * 2, 8, seconds / 2); next(&s, &n);)
+	for (struct stride s = stride(row, row->way.count * 2, 4, seconds / 2); next(&s, &n);)
 		freeze_at(row, n / 2, n % 2, true);
 	tell_other(-2);
 	pthread_join(other.thread, NULL);
@@ -299,7 +299,7 @@ static void double_kill(struct row *row, double seconds)
 	if (row->point->single)
 		return;
 	int n, m;
-	for (struct stride s = stride(row, row->way.classes, 2, seconds); next(&s, &n);) {
+	for (struct stride s = stride(row, row->way.classes, 1, seconds); next(&s, &n);) {
 		int at = row->way.class[n];
 		struct victim victim, sweeper;
 		struct way way;
@@ -308,7 +308,7 @@ static void double_kill(struct row *row, double seconds)
 		victim_record(&sweeper, &way, NULL);
 		victim_kill(&sweeper);
 		check_double(row, &victim, &sweeper, completed);
-		for (struct stride t = stride(row, way.classes, 2, seconds / 8); next(&t, &m);)
+		for (struct stride t = stride(row, way.classes, 1, seconds / 8); next(&t, &m);)
 			kill_sweeper_at(row, at, &way, way.class[m]);
 		way_free(&way);
 	}
@@ -323,7 +323,7 @@ int killpoint(const struct killpoint *point, void *shared)
 	int r = record(&row), n;
 	if (r < 0)
 		return r;
-	for (struct stride s = stride(&row, row.way.count, 16, seconds / 3); next(&s, &n);)
+	for (struct stride s = stride(&row, row.way.count, 12, seconds / 3); next(&s, &n);)
 		kill_at(&row, n);
 	freeze(&row, seconds / 3);
 	double_kill(&row, seconds / 3);

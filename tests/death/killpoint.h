@@ -20,8 +20,8 @@
  * ./test --long resumes at every instruction.
  *
  * Of what is more than the time of a row allows only a part is done, spread evenly, at another phase each time; all of it with
- * CREW_TEST_LONG in the environment (./test --long), if 20 seconds for each script are enough. However slow the machine is, 16 points are
- * killed at, 8 frozen, 8 resumed, and 2 sweeps killed at 2 points of each: so many are counted, not timed.
+ * CREW_TEST_LONG in the environment (./test --long), if 20 seconds for each script are enough. However slow the machine is, 12 points are
+ * killed at, 4 frozen, 4 resumed, and one sweep killed at one of its points: so many are counted, not timed.
  */
 #ifndef KILLPOINT_H
 #define KILLPOINT_H
