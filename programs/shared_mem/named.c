@@ -201,7 +201,8 @@ void show_named(uint64_t visits)
 	struct json_t *line = row("named region, a writer killed", left * sizeof(struct entry), seconds);
 	report_uint(line, "deaths", 1);
 	report_check(report, came && gone, "named region: %s", came ? "its name stays" : "a program did not come");
-	report_check(report, left >= visits && found == left + 1, "named region: %" PRIu64 " entries, then %" PRIu64, left, found);
+	/* The mortal one may have gone on after the other had ended. */
+	report_check(report, left >= visits && found > left, "named region: %" PRIu64 " entries, then %" PRIu64, left, found);
 	report_table(report);
 	report_say(report, "\n");
 }

@@ -27,7 +27,8 @@
 
 struct play {
 	const struct scene *scene;
-	struct crew_event ready, entered, go_on, never;
+	struct crew_event ready, entered; /* the survivor may come; it has come */
+	struct crew_event there, go_on;   /* the victim is where it meets its fate; it may go on */
 	uint32_t count;
 	struct crew_lock lock;
 	struct crew_rwlock rwlock;
@@ -336,6 +337,8 @@ static int play_victim(void *argument, size_t size)
 	if (r >= 0 && !p->scene->waits)
 		r = crew_event_set(&p->ready);
 	if (r >= 0)
+		r = crew_event_set(&p->there);
+	if (r >= 0)
 		r = crew_event_wait(&p->go_on, CREW_FOREVER);
 	if (r >= 0 && p->scene->finish)
 		r = p->scene->finish(p);
@@ -414,6 +417,8 @@ static void perform(struct report *report, const struct scene *scene, bool stopp
 	if (wanted == -ETIMEDOUT)
 		p->patience = crew_after(SHORT);
 	good = start(&survivor, play_survivor, p) && crew_event_wait(&p->entered, p->deadline) == 0 && good;
+	if (!scene->waits)
+		good = crew_event_wait(&p->there, p->deadline) == 0 && good;
 	await_state(survivor, 'S'); /* or it has got something already */
 
 	r = crew_process_signal(victim, stopped ? SIGSTOP : SIGKILL);
